@@ -75,6 +75,7 @@ class ClipLookup:
         self._by_bare_name: dict[str, set[str]] = defaultdict(set)
         self._folders: set[str] = set()
         self._by_video: dict[str, set[str]] = defaultdict(set)
+        self._paths: dict[str, list[str]] = defaultdict(list)
         depths = {folder: len(path_parts(folder)) for folder in roots}
         for clip in clips:
             self._by_id[clip.clip_id] = (clip.clip_id,)
@@ -88,6 +89,7 @@ class ClipLookup:
 
     def _add_file(self, clip: NamedClip, depths: Mapping[str, int]) -> None:
         ends = _ends(clip.original_path)
+        self._paths[clip.clip_id].append(clip.original_path)
         self._folders.update(path_parts(clip.original_path)[-2:-1])
         above = [d for root, d in depths.items() if clip.original_path.startswith(root.rstrip("/") + "/")]
         below = len(ends) - max(above) if above else 2
@@ -115,6 +117,19 @@ class ClipLookup:
             found = _first(ends[-1:], self._by_bare_name)
         cut = self._cut_from(text)
         return tuple(sorted(found | cut if len(ends) == 1 else found or cut))
+
+    def path_of_one(self, text: str) -> str:
+        """Of a name that files in several folders have, return a path that names one; empty for any other.
+
+        A name for all cameras (`_cAll_`) means several files, and equal files are one clip.
+        """
+        found, ends = self.find(text), _ends(text)
+        if len(found) < 2 or _ALL_CAMERAS in text:
+            return ""
+        paths = [p for i in found for p in self._paths[i] if not {*ends[-1]}.isdisjoint(_ends(p)[-1])]
+        if len({path_parts(path)[:-1] for path in paths}) < 2:
+            return ""
+        return next((end for end, _ in reversed(_ends(min(paths))) if len(self.find(end)) == 1), min(paths))
 
     def _cut_from(self, text: str) -> set[str]:
         """Return the ids of the clips that were cut from a recording, by its file's name or path."""

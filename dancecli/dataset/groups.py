@@ -18,7 +18,7 @@ from typing import Protocol
 from dancecli.core.csv_files import CsvTable, check_unique, parse_csv, read_text, text_lines
 from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.records import NEAR_DUPLICATE, ClipHashes, Group, near_duplicates
-from dancecli.core.text import first_of, pluralize
+from dancecli.core.text import first_of, pluralize, shown
 from dancecli.dataset.clip_lookup import KEY_COLUMNS, ClipLookup
 from dancecli.dataset.group_names import find_spellings, tidy_name
 from dancecli.sources.list_format import column_name, find_header
@@ -162,10 +162,12 @@ class GroupFile:
     Attributes:
         rows: the groups.
         unknown: names in the file that match no clip.
+        notes: what should be checked, in sentences.
     """
 
     rows: tuple[Group, ...]
     unknown: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def read_group_file(path: Path, lookup: ClipLookup) -> GroupFile:
@@ -190,14 +192,37 @@ def read_group_file(path: Path, lookup: ClipLookup) -> GroupFile:
         what = f"has the column {not_shared[0]!r}, which would keep all clips of one {not_shared[0]} together"
         hint = "leave it out of a list of groups, or name it otherwise if it is a kind of group"
         raise InputError.at(path, row_of_header, what, hint)
-    rows, unknown = set(), dict[str, None]()
+    rows, unknown, several = set(), dict[str, None](), dict[str, str]()
     for row in table.rows:
-        found = lookup.find(row.cells[key])
+        name = row.cells[key]
+        found = lookup.find(name)
         if not found:
-            unknown[row.cells[key]] = None
+            unknown[name] = None
         named = {(tidy_name(kind), tidy_name(group)) for kind, group in row.pairs if kind != key}
-        rows |= {Group(i, group, kind) for i in found for kind, group in named if group}
-    return GroupFile(tuple(sorted(rows)), tuple(unknown))
+        given = {Group(i, group, kind) for i in found for kind, group in named if group}
+        if given and (of_one := lookup.path_of_one(name)):
+            several[name] = of_one
+        rows |= given
+    return GroupFile(tuple(sorted(rows)), tuple(unknown), _of_several(path, several, lookup))
+
+
+def _of_several(path: Path, several: Mapping[str, str], lookup: ClipLookup) -> tuple[str, ...]:
+    """Say which names mean files in several folders, all of which have their groups.
+
+    Args:
+        path: the group file.
+        several: for each such name a path that names one of its files.
+        lookup: the clips.
+    """
+    if not several:
+        return ()
+    clips = pluralize(len({clip_id for name in several for clip_id in lookup.find(name)}), "clip")
+    names = pluralize(len(several), "name")
+    return (
+        f"{shown(path)}: {clips} in several folders share {names} of the list, so each of them has the "
+        f"groups of its name: {first_of([*map(repr, several)])}; to mean one file, write its path, "
+        f"such as {next(iter(several.values()))}",
+    )
 
 
 def _read_table(path: Path) -> tuple[int, CsvTable]:

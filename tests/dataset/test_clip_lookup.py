@@ -81,3 +81,39 @@ def test_the_row_of_a_file_that_is_not_here_gives_no_group(tmp_path: Path) -> No
     given = read_group_file(path, index)
     assert {(row.clip_id, row.group) for row in given.rows} == {("c0_0_10", "ann"), ("c1_0_10", "bob")}
     assert given.unknown == ("tango/01.mp4",)
+
+
+def test_a_name_of_files_in_several_folders_groups_them_all_and_is_said(tmp_path: Path) -> None:
+    files = (
+        "waltz/01.mp4",
+        "tango/01.mp4",
+        "tango/02.mp4",
+        "tango/02.avi",
+        "cam/a_c01_b.avi",
+        "c2/a_c02_b.avi",
+    )
+    index = lookup(*(f"/tapes/{file}" for file in files), roots=("/tapes",))
+    path = tmp_path / "groups.csv"
+    path.write_text("file,dancer\n01.mp4,ann\n01.mp4,bob\n02,cleo\na_cAll_b,dora\n")
+    given = read_group_file(path, index)
+    assert {row.clip_id for row in given.rows if row.group == "bob"} == {"c0_0_10", "c1_0_10"}
+    assert given.notes == (
+        f"{path}: 2 clips in several folders share 1 name of the list, so each of them has the groups of its "
+        "name: '01.mp4'; to mean one file, write its path, such as tango/01.mp4",
+    )
+    path.write_text("file,dancer\nwaltz/01.mp4,ann\ntango/01.mp4,bob\n01.mp4,\n")
+    assert read_group_file(path, index).notes == ()
+
+
+def test_equal_files_in_several_folders_are_one_clip(tmp_path: Path) -> None:
+    files = [NamedFile("c0_0_10", "c0", f"/tapes/{folder}/01.mp4") for folder in ("waltz", "tango")]
+    path = tmp_path / "groups.csv"
+    path.write_text("file,dancer\n01.mp4,ann\n")
+    assert read_group_file(path, ClipLookup(files, ("/tapes",))).notes == ()
+
+
+def test_the_path_that_means_one_file_is_as_long_as_it_must_be() -> None:
+    index = lookup("/a/tapes/waltz/01.mp4", "/b/tapes/waltz/01.mp4", roots=("/a", "/b"))
+    path = index.path_of_one("waltz/01.mp4")
+    assert path == "a/tapes/waltz/01.mp4"
+    assert index.find(path) == ("c0_0_10",)

@@ -303,7 +303,7 @@ def _notes(
 def _with_groups(
     path: Path, folder: Path, planned: Sequence[Planned]
 ) -> tuple[list[Planned], tuple[str, ...]]:
-    """Add the groups of a file to the rows, and tell which of its names match no clip of the folder.
+    """Add the groups of a file to the rows, and tell which of its names match no clip, or several.
 
     Of a clip that several files hold, the groups of each are the clip's.
     """
@@ -319,9 +319,9 @@ def _with_groups(
         of_clip.setdefault(group.clip_id, []).append((group.kind, group.group))
     rows = [replace(one, row=_with_more_groups(one.row, of_clip.get(one.row.clip_id, ()))) for one in planned]
     if not given.unknown:
-        return rows, ()
+        return rows, given.notes
     unknown, names = pluralize(len(given.unknown), "name"), first_of([*map(repr, given.unknown)])
-    return rows, (f"{shown(path)}: {unknown} of no clip in the folder: {names}",)
+    return rows, (*given.notes, f"{shown(path)}: {unknown} of no clip in the folder: {names}")
 
 
 def _with_one_spelling(

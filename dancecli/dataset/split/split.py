@@ -381,7 +381,7 @@ def _pool(workspace: Workspace, settings: SplitSettings) -> _Pool:
         clips,
         _without(settings, groups),
         [row for row in groups if row.kind not in (NEAR_DUPLICATE, CORRECTED)],
-        notes,
+        (*chain.from_iterable(file.notes for file in given), *notes),
         LeftOut(tuple(gone), dropped, not_official, tuple(unknown), corrected.excluded),
         corrected.relabeled,
     )

@@ -288,3 +288,21 @@ def test_names_that_differ_by_their_unicode_form_are_one_label(
     names = [f"{unicodedata.normalize(form, 'Šokačko kolo')}/{form}.mp4" for form in ("NFC", "NFD")]
     result = imported(workspace, tree(tmp_path / "in", names, clips), dry_run=True)
     assert result.clips == {"Šokačko kolo": 2}
+
+
+def test_a_name_of_files_in_two_folders_is_said_by_import_and_split(
+    workspace: Workspace, tmp_path: Path, clips: list[bytes]
+) -> None:
+    folder = tree(tmp_path / "in", ["waltz/01.mp4", "tango/01.mp4", "tango/02.mp4"], clips)
+    groups = tmp_path / "groups.csv"
+    groups.write_text("file,dancer\n01.mp4,ann\n")
+    said = "2 clips in several folders share 1 name of the list"
+    (note,) = (note for note in imported(workspace, folder, groups=groups).notes if "name" in note)
+    assert said in note
+    assert len(read_groups(workspace)) == 2
+    (note, *_) = split(workspace, SplitSettings(ratios="50/50", groups=(groups,))).notes
+    assert said in note
+    # As the note says.
+    groups.write_text(f"file,dancer\n{note.rpartition(' ')[2]},bob\nwaltz/01.mp4,ann\n")
+    assert imported(workspace, folder, groups=groups).notes == ()
+    assert sorted(row.group for row in read_groups(workspace)) == ["ann", "bob"]
