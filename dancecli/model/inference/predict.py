@@ -309,14 +309,18 @@ def _predict_into(
 
 
 def _say_what_stays(written: Written, reporter: Reporter) -> None:
-    """Name the files that a person changed, and where the timeline is that they do not hold."""
+    """Name the files that a person changed, those that do not agree with them, and the new timeline."""
     if not written.changed:
         return
+    is_there = not set(written.files).isdisjoint(written.changed)
     names = ", ".join([shown(written.changed[0]), *(shown(path.name) for path in written.changed[1:])])
-    now = (
-        "" if set(written.files) & set(written.changed) else f"; the new timeline is {written.files[0].name}"
-    )
-    reporter.message(f"{names}: changed since dance wrote it, so it is kept{now}")
+    words = [f"{names}: changed since dance wrote it, so it is kept"]
+    if others := ", ".join(shown(path.name) for path in written.beside):
+        verb = "hold" if len(written.beside) > 1 else "holds"
+        words.append(f"{others} {verb} what was predicted{'' if is_there else ' before'}")
+    if not is_there:
+        words.append(f"the new timeline is {written.files[0].name}")
+    reporter.message("; ".join(words))
 
 
 def _with_decoder(plan: PredictPlan, asked: str) -> PredictPlan:

@@ -32,10 +32,12 @@ class Written(NamedTuple):
     Attributes:
         files: those that hold it, or what a person made of it.
         changed: those of them, or of an earlier timeline, that a person changed, and which stay as they are.
+        beside: the files beside the changed ones, which hold what was predicted without the changes.
     """
 
     files: tuple[Path, ...]
     changed: tuple[Path, ...]
+    beside: tuple[Path, ...]
 
 
 def write_timeline(
@@ -64,11 +66,12 @@ def write_timeline(
         ".csv": table(video, segments),
     }
     marks = {suffix: _checksum(text) for suffix, text in texts.items()}
-    stem, number, changed = path, 1, tuple[Path, ...]()
+    stem, number, changed, beside = path, 1, list[Path](), list[Path]()
     while True:
         files = {suffix: stem.with_name(stem.name + suffix) for suffix in texts}
         found = {suffix for suffix, file in files.items() if _is_changed(file, known, marks[suffix])}
-        changed += tuple(files[suffix] for suffix in texts if suffix in found)
+        changed += [files[suffix] for suffix in texts if suffix in found]
+        beside += [file for suffix, file in files.items() if found and suffix not in found]
         if all(known.get(files[suffix].name) == marks[suffix] for suffix in found):
             break
         stem = path.with_name(f"{path.name}.new" + (f"-{number}" if number > 1 else ""))
@@ -78,7 +81,9 @@ def write_timeline(
             with atomic_file(file) as out:
                 out.write(texts[suffix])
             known[file.name] = marks[suffix]
-    return Written(tuple(files.values()), changed)
+    # Of an earlier timeline some may have been deleted.
+    there = [file for file in beside if file.exists()]
+    return Written(tuple(files.values()), tuple(changed), tuple(there))
 
 
 def _is_changed(file: Path, known: Mapping[str, str], mark: str) -> bool:

@@ -130,16 +130,21 @@ def test_a_timeline_that_a_person_changed_is_never_overwritten(workspace, tmp_pa
         corrected := eaf.read_text().replace("</ANNOTATION_VALUE>", " (by Ann)</ANNOTATION_VALUE>")
     )
     assert again().timelines == (eaf, vtt, table)
-    assert said == [f"{eaf}: changed since dance wrote it, so it is kept"]
+    assert said == [
+        f"{eaf}: changed since dance wrote it, so it is kept; "
+        "tape.mkv.vtt, tape.mkv.csv hold what was predicted"
+    ]
     # What was corrected was another prediction.
     file = eaf.with_name("prediction.json")
     document = json.loads(file.read_text())
     document["timelines"][eaf.name] = "another"
     file.write_text(json.dumps(document))
+    vtt.unlink()
     new = again().timelines
     assert [path.name for path in new] == ["tape.mkv.new.eaf", "tape.mkv.new.vtt", "tape.mkv.new.csv"]
     assert said == [
-        f"{eaf}: changed since dance wrote it, so it is kept; the new timeline is tape.mkv.new.eaf"
+        f"{eaf}: changed since dance wrote it, so it is kept; tape.mkv.csv holds what was predicted before; "
+        "the new timeline is tape.mkv.new.eaf"
     ]
     assert eaf.read_text() == corrected
 

@@ -104,20 +104,20 @@ def test_what_a_person_changed_stays_and_another_timeline_goes_beside_it(tmp_pat
         return write_timeline(tmp_path / "v.mp4", tmp_path / "v.mp4", SEGMENTS[:count], made, known)
 
     eaf, vtt, table = write(3).files
-    assert write(2) == write(2, day=3) == ((eaf, vtt, table), ())
+    assert write(2) == write(2, day=3) == ((eaf, vtt, table), (), ())
     eaf.write_bytes(b"corrected \xe4")
-    assert write(2) == ((eaf, vtt, table), (eaf,))
+    assert write(2) == ((eaf, vtt, table), (eaf,), (vtt, table))
     # Nobody changed the new one, so the next may replace it.
     for count in (1, 3):
-        new, changed = write(count)
+        new, changed, beside = write(count)
         assert [path.name for path in new] == ["v.mp4.new.eaf", "v.mp4.new.vtt", "v.mp4.new.csv"]
-        assert changed == (eaf,)
+        assert (changed, beside) == ((eaf,), (vtt, table))
     new[2].write_text("mine")
     assert write(1).files[0].name == "v.mp4.new-2.eaf"
-    assert write(1).changed == (eaf, new[2])
+    assert write(1)[1:] == ((eaf, new[2]), (vtt, table, new[0], new[1]))
     assert (eaf.read_bytes(), new[2].read_text()) == (b"corrected \xe4", "mine")
     # What a stopped command wrote and did not record is as it would be written.
     eaf.unlink()
     write(1)
     known.clear()
-    assert write(1, day=3) == ((eaf, vtt, table), ())
+    assert write(1, day=3) == ((eaf, vtt, table), (), ())
