@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import astuple
+from dataclasses import asdict, astuple
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from dancecli.app.timelines import (
     StaleEditError,
     Timeline,
     as_segments,
+    changed_files,
     edit,
     import_spans,
     parse_spans,
@@ -65,12 +66,13 @@ class _Timelines:
             "spans": len(now.spans),
             "checked": sum(span.checked for span in now.spans),
             "edits": max(0, now.revision - 1),
+            "changed": len(changed_files(recording, now)),
         }
 
     @answering
     async def one(self, request: Request) -> Response:
         recording = await self._recording(request)
-        now = await run_in_threadpool(partial(read_timeline, self.workspace, recording))
+        state = await run_in_threadpool(lambda: _state(recording, read_timeline(self.workspace, recording)))
         return JSONResponse(
             {
                 "name": recording.name,
@@ -83,7 +85,7 @@ class _Timelines:
                 "labels": recording.labels,
                 "media": recording.video is not None,
                 "windows": recording.windows,
-                **_state(now),
+                **state,
             }
         )
 
@@ -95,7 +97,7 @@ class _Timelines:
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             return PlainTextResponse(f"This is no edit of a timeline: {error}", 400)
         try:
-            return JSONResponse(_state(await run_in_threadpool(work)))
+            return JSONResponse(await run_in_threadpool(lambda: _state(recording, work())))
         except StaleEditError as error:
             return PlainTextResponse(error.message, 412)
 
@@ -167,8 +169,13 @@ class _Timelines:
         return found
 
 
-def _state(now: Timeline) -> dict[str, Any]:
-    return {"revision": now.revision, "last": now.last, "spans": [astuple(span) for span in now.spans]}
+def _state(recording: Recording, now: Timeline) -> dict[str, Any]:
+    return {
+        "revision": now.revision,
+        "last": now.last,
+        "spans": [astuple(span) for span in now.spans],
+        "changed": [asdict(file) for file in changed_files(recording, now)],
+    }
 
 
 def _format(recording: Recording, now: Timeline, kind: str, *, checked: bool) -> str:

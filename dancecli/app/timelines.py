@@ -7,6 +7,7 @@ first the stretches as they were predicted, then what each edit replaced. Taking
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field
@@ -17,8 +18,10 @@ from typing import Any
 
 from dancecli.core.errors import DanceError, InputError, WorkspaceError
 from dancecli.core.records import TIER
+from dancecli.core.text import shown
 from dancecli.core.video_files import is_video_name, recording_id, recording_stem
-from dancecli.model.inference.inputs import slug
+from dancecli.model.inference.inputs import slug, unique_slugs
+from dancecli.model.inference.timeline_files import checksum
 from dancecli.sources.list_format import RowError, read_times
 from dancecli.sources.timelines import Stretch, read_stretches
 from dancecli.storage.files import append_durably, file_state, whole_lines
@@ -68,6 +71,7 @@ class Recording:
         run: whose weights; empty for a checkpoint file.
         spans: what was predicted.
         windows: start and end in seconds, likeliest label and its probability, in order.
+        files: the timeline as `dance predict` wrote it, each with its checksum as it was written.
     """
 
     name: str
@@ -81,6 +85,7 @@ class Recording:
     run: str
     spans: tuple[Span, ...]
     windows: tuple[tuple[float, float, str, float], ...] = field(repr=False)
+    files: tuple[tuple[Path, str], ...] = ()
 
     @property
     def video(self) -> Path | None:
@@ -100,11 +105,28 @@ class Timeline:
         spans: in order, without overlaps.
         revision: rows of the file; 0 before the first edit.
         last: who made the last edit that is in force and why, to be taken back; empty if there is none.
+        earlier: what its stretches were at any time, also before edits that were taken back.
     """
 
     spans: tuple[Span, ...]
     revision: int = 0
     last: tuple[str, str] | tuple[()] = ()
+    earlier: tuple[tuple[Span, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class ChangedFile:
+    """A timeline on disk that holds what the app's never was.
+
+    Attributes:
+        path: the file.
+        changed_utc: when it was written.
+        problem: why it cannot be imported; empty if it can.
+    """
+
+    path: str
+    changed_utc: str
+    problem: str
 
 
 class Recordings:
@@ -137,7 +159,8 @@ def _read_prediction(path: Path) -> Iterator[Recording]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         labels = tuple(str(label) for label in document["labels"])
-        for row in document["videos"]:
+        stems = unique_slugs([row["file"] for row in document["videos"]])
+        for row, stem in zip(document["videos"], stems, strict=True):
             if row["error"] or len(row["windows"]) < 2:
                 continue
             yield Recording(
@@ -155,8 +178,13 @@ def _read_prediction(path: Path) -> Iterator[Recording]:
                     for s in row["segments"]
                 ),
                 tuple(_likeliest(window, labels) for window in row["windows"]),
+                tuple(
+                    (path.with_name(name), mark)
+                    for name, mark in document.get("timelines", {}).items()
+                    if re.fullmatch(rf"{re.escape(stem)}(\.new(-[0-9]+)?)?\.(eaf|vtt|csv)", name)
+                ),
             )
-    except (OSError, ValueError, LookupError, TypeError, ZeroDivisionError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ZeroDivisionError):
         return
 
 
@@ -197,6 +225,7 @@ def _whole_edits(content: bytes) -> bytes:
 
 def _replay(content: bytes, path: Path) -> Timeline | None:
     states: list[tuple[tuple[Span, ...], tuple[str, str] | tuple[()]]] = []
+    earlier = []
     number = 0
     for number, line in enumerate(content.splitlines(), 1):
         try:
@@ -207,13 +236,14 @@ def _replay(content: bytes, path: Path) -> Timeline | None:
             before = states[-1][0] if states else ()
             added = tuple(Span(*values) for values in row["added"])
             spans = (*before[: row["at"]], *added, *before[row["at"] + row["removed"] :])
+            earlier.append(spans)
             states.append((spans, (str(row["who"]), str(row["why"])) if states else ()))
         except (ValueError, LookupError, TypeError, AttributeError):
             raise InputError.at(path, number, "is no edit of a timeline", "restore it from a copy") from None
     if not states:
         return None
     spans, last = states[-1]
-    return Timeline(spans, number, last)
+    return Timeline(spans, number, last, tuple(earlier))
 
 
 def edit(
@@ -370,6 +400,36 @@ def import_spans(recording: Recording, before: Sequence[Span], text: str, path: 
     if not found:
         raise InputError.at(path, None, "has no stretches")
     return sorted(found, key=lambda span: span.start_ms)
+
+
+def changed_files(recording: Recording, now: Timeline) -> list[ChangedFile]:
+    """Find the files of a timeline that were changed since `dance predict` wrote them.
+
+    A file that was imported, or holds the prediction, has nothing that the timeline never had.
+    """
+    found = []
+    for path, mark in recording.files:
+        try:
+            text = path.read_bytes().decode(errors="replace")
+            written = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
+        except FileNotFoundError:
+            continue
+        if checksum(text) == mark:
+            continue
+        problem = ""
+        try:
+            spans = import_spans(recording, (), text, path)
+            check_spans(spans, recording.seconds)
+            if any(_words(spans) == _words(known) for known in (recording.spans, now.spans, *now.earlier)):
+                continue
+        except InputError as error:
+            problem = error.message
+        found.append(ChangedFile(shown(path), written, problem))
+    return found
+
+
+def _words(spans: Sequence[Span]) -> list[tuple[int, int, str]]:
+    return [(span.start_ms, span.end_ms, span.label) for span in spans]
 
 
 def _of_one_tier(stretches: list[Stretch], path: Path) -> list[Stretch]:

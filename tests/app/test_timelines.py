@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import unicodedata
 import warnings
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ from hypothesis import strategies as st
 
 from dancecli.app.timelines import Recording, Span, as_segments, edit, import_spans, read_timeline, undo
 from dancecli.core.errors import DanceError, InputError, WorkspaceError
-from dancecli.model.inference.timeline_files import webvtt
+from dancecli.model.inference.timeline_files import checksum, webvtt
 from dancecli.sources.kinetics import LabelSet, read_lists
 from dancecli.storage.workspace import Workspace
 
@@ -232,6 +233,32 @@ def test_exports_are_accepted_by_the_parsers_of_their_formats(site: Site, place:
         ("20.0", "盆踊り 7 %", ""),
         ("41.0", FIRST, "0.75"),
     ]
+
+
+def test_a_file_that_was_corrected_on_disk_is_named_until_it_is_imported(site: Site, place: str) -> None:
+    document_file = site.workspace.report("predict-evening") / "prediction.json"
+    eaf = document_file.with_name("An-evening-2.mp4.eaf")
+    eaf.write_text(exported(site, place, "eaf"), encoding="utf-8")
+    document = json.loads(document_file.read_text())
+    document["timelines"] = {eaf.name: checksum(eaf.read_text(encoding="utf-8"))}
+    document_file.write_text(json.dumps(document))
+    assert site.ask(place).json["changed"] == []
+    eaf.write_text(text := eaf.read_text(encoding="utf-8").replace(FIRST, SECOND), encoding="utf-8")
+    os.utime(eaf, (1_800_000_000, 1_800_000_000))
+    told = {"path": str(eaf), "changed_utc": "2027-01-15T08:00:00+00:00", "problem": ""}
+    assert site.ask(place).json["changed"] == [told]
+    assert [row["changed"] for row in site.ask("/api/timelines").json["rows"]] == [1]
+    sent = {"base": 0, "who": "ana", "action": "import", "file": eaf.name, "text": text}
+    assert site.ask(place, "POST", sent).json["changed"] == []
+    # What was imported is not told again after a later edit, nor after it was taken back.
+    assert save(site, place, 2, EDITED).json["changed"] == []
+    for base in (3, 4):
+        undone = site.ask(place, "POST", {"base": base, "who": "ana", "action": "undo"}).json
+        assert undone["changed"] == []
+    eaf.write_text(text[:300], encoding="utf-8")
+    assert "is not XML" in site.ask(place).json["changed"][0]["problem"]
+    eaf.unlink()
+    assert site.ask(place).json["changed"] == []
 
 
 @pytest.mark.parametrize("kind", ["eaf", "vtt", "csv"])

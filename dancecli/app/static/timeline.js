@@ -43,11 +43,20 @@ function seek(ms) {
 
 function settle(answer) {
   Object.assign(state, {revision: answer.revision, last: answer.last});
+  tellChanged(answer.changed);
   // An edge that is being moved meanwhile stays where the hand is.
   if (state.drag) { state.drag.before = answer.spans; return; }
   state.spans = answer.spans;
   state.at = Math.min(state.at, state.spans.length - 1);
   draw();
+}
+
+// What was corrected on disk, as in ELAN, is not shown before it is imported.
+function tellChanged(files) {
+  $("changed").hidden = !files.length;
+  $("changed").textContent = files.map(({path, changed_utc: when, problem}) =>
+    `${path} was changed on ${new Date(when).toLocaleString()}, since dance predict wrote it. This page does not show that: ` +
+    (problem ? `it cannot be imported (${problem}).` : "choose the file with Import below to have it here; Undo takes it back.")).join(" ");
 }
 
 function save(action, said) {
@@ -415,6 +424,7 @@ async function showList() {
     link.href = `/timelines?recording=${encodeURIComponent(row.name)}`;
     const first = element("td");
     first.append(link);
+    if (row.changed) first.append(" ", element("span", "changed on disk since", "soft"));
     const progress = element("td");
     const track = element("span", undefined, "bar");
     const full = element("i");

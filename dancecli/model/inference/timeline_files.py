@@ -65,7 +65,7 @@ def write_timeline(
         ".vtt": webvtt(video, segments),
         ".csv": table(video, segments),
     }
-    marks = {suffix: _checksum(text) for suffix, text in texts.items()}
+    marks = {suffix: checksum(text) for suffix, text in texts.items()}
     stem, number, changed, beside = path, 1, list[Path](), list[Path]()
     while True:
         files = {suffix: stem.with_name(stem.name + suffix) for suffix in texts}
@@ -89,13 +89,13 @@ def write_timeline(
 def _is_changed(file: Path, known: Mapping[str, str], mark: str) -> bool:
     """Tell whether a file is neither as it was written nor as it would be: a kill may leave it unrecorded."""
     try:
-        there = _checksum(file.read_bytes().decode(errors="replace"))
+        there = checksum(file.read_bytes().decode(errors="replace"))
     except FileNotFoundError:
         return False
     return there not in (known.get(file.name), mark)
 
 
-def _checksum(text: str) -> str:
+def checksum(text: str) -> str:
     """Return the SHA-256 of a timeline, whenever it was made."""
     return sha256_text(_DATE.sub("", text, count=1))
 
