@@ -32,7 +32,7 @@ VARYING = (
     (r"\d{4}-\d\d-\d\d[ T][\d:]+", "TIME"),
     (r"loss [\d.]+", "loss N"),
     # The clips per second of a board's row, which carry no unit there.
-    (r"(\d\s+\d+\.\d\s+)\d+\.\d(\s+none)", r"\1N\2"),
+    (r"(\d\.\d\s+)\d+\.\d(\s+none)", r"\1N\2"),
 )
 
 

@@ -62,8 +62,9 @@ function tellChanged(files) {
 function save(action, said) {
   const turn = async () => {
     try {
+      const before = copy();
       settle(await post(`/api/timelines/${encodeURIComponent(state.doc.name)}`, {base: state.revision, who: whoAmI(), ...action}));
-      toast(said);
+      toast(typeof said === "function" ? said(before) : said);
     } catch (error) {
       toast(error.status === 412 ? "somebody else changed this timeline: it is shown as it is now" : error.message);
       state.drag = null;
@@ -75,6 +76,13 @@ function save(action, said) {
 }
 
 const change = (spans, why) => save({action: "edit", spans, why}, why);
+
+// What an import did to the stretches, in figures that add up.
+function imported(file, before) {
+  const [were, are] = [before, state.spans].map((spans) => new Set(spans.map(([start, end, label]) => JSON.stringify([start, end, label]))));
+  const same = [...are].filter((span) => were.has(span)).length;
+  return `imported ${file}: ${are.size} stretch${are.size === 1 ? "" : "es"}, ${same} as before, ${are.size - same} new or changed; ${were.size - same} of before gone`;
+}
 
 // ---- what is done to stretches
 
@@ -500,7 +508,7 @@ for (const side of ["start", "end"]) {
 $("only-checked").addEventListener("change", () => ["eaf", "vtt", "csv"].forEach(link));
 $("file").addEventListener("change", async () => {
   const [file] = $("file").files;
-  if (file) await save({action: "import", file: file.name, text: await file.text()}, `imported ${file.name}`);
+  if (file) await save({action: "import", file: file.name, text: await file.text()}, (before) => imported(file.name, before));
   $("file").value = "";
 });
 $("clips").addEventListener("click", async () => {
