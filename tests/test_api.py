@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import subprocess
 import sys
 import time
@@ -171,6 +172,8 @@ def test_corrections_are_imported_and_taken_back(ws: dancecli.Workspace) -> None
     decided.write_text(f"clip_id,label\n{clip_id},tap dancing\nunknown,zumba\n")
     found = ws.corrections(files=[decided])
     assert (found.complete, len(found["rows"]), len(found["refused"])) == (False, 1, 1)
+    assert "Field." not in repr(found.document), "plain values, as --json prints them"
+    assert found.document == json.loads(json.dumps(found.document))
     assert ws.corrections().loc[clip_id, "new"] == "tap dancing"
     assert ws.corrections(take_back=[clip_id]).complete
     assert list(ws.corrections()["new"]) == ["tap dancing", ""]

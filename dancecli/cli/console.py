@@ -71,7 +71,8 @@ def info(text: str) -> None:
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout."""
     if to := _capture.get():
-        to.document = document
+        # As a reader of the printed document has it: values of an enum are text, and a tuple is a list.
+        to.document = json.loads(json.dumps(document))
         return
     global json_printed  # noqa: PLW0603 - state of the process, as stdout is
     json_printed = True
