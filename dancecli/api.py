@@ -19,7 +19,7 @@ from dancecli.cli import calling
 from dancecli.cli.registry import COMMANDS
 from dancecli.core.errors import DanceError, WorkspaceError
 from dancecli.core.progress import OnMessage, OnProgress, Progress, Reporter, no_message, no_progress
-from dancecli.core.records import Subset
+from dancecli.core.records import SplitClip, Subset
 from dancecli.storage import frames, tables
 from dancecli.storage import workspace as storage
 from dancecli.storage.runs import read_record
@@ -97,16 +97,24 @@ class Split:
 
     @property
     def proof(self) -> dict[str, Any]:
-        """What shows that it leaks nothing: hash, seed, clips and groups per subset, shared groups."""
-        meta, rows = tables.read_meta(self._workspace.split(self.name)), self.frame
-        groups = rows.groupby("group")["subset"].nunique()
-        by_subset = {part.value: rows["group"][rows["subset"] == part.value] for part in Subset}
+        """What shows that it leaks nothing: hash, seed, clips and groups per subset, shared groups.
+
+        Of a cross-validation, clips and groups are counted per fold, which tests them: those of all
+        folds of a repeat add up to all of the split.
+        """
+        from dancecli.dataset.split.assign import count_overlaps
+
+        path = self._workspace.split(self.name)
+        meta, rows = tables.read_meta(path), tables.read(path, SplitClip)
+        groups_of: dict[str, list[str]] = {}
+        for (_, name), group in sorted((part, row.group) for row in rows for part in _parts(row)):
+            groups_of.setdefault(name, []).append(group)
         return {
             "hash": meta["split.hash"],
             "seed": int(meta["split.seed"]) if meta["split.seed"] else None,
-            "clips": {name: len(found) for name, found in by_subset.items() if len(found)},
-            "groups": {name: found.nunique() for name, found in by_subset.items() if len(found)},
-            "groups_in_several_subsets": int((groups > 1).sum()),
+            "clips": {name: len(groups) for name, groups in groups_of.items()},
+            "groups": {name: len(set(groups)) for name, groups in groups_of.items()},
+            "groups_in_several_subsets": count_overlaps(rows),
         }
 
     @property
@@ -130,10 +138,9 @@ class Split:
     def _repr_html_(self) -> str:
         proof = self.proof
         rows = [(name, n, proof["groups"][name]) for name, n in proof["clips"].items()]
-        shared = f"groups in several subsets: {proof['groups_in_several_subsets']}; hash {proof['hash'][:12]}"
-        return (
-            f"<b>split {html.escape(self.name)}</b>{_html_table(('subset', 'clips', 'groups'), rows)}{shared}"
-        )
+        part = "fold" if (self.frame["folds"] != "").any() else "subset"
+        shared = f"groups in several {part}s: {proof['groups_in_several_subsets']}; hash {proof['hash'][:12]}"
+        return f"<b>split {html.escape(self.name)}</b>{_html_table((part, 'clips', 'groups'), rows)}{shared}"
 
 
 class Run:
@@ -369,6 +376,16 @@ def create(path: str | Path) -> Workspace:
     workspace = Workspace(path)
     workspace._storage.create(default_settings())
     return workspace
+
+
+def _parts(clip: SplitClip) -> Iterator[tuple[tuple[int, int], str]]:
+    """Give the order and the name of a clip's subset, or of the folds that test it, one for each repeat."""
+    numbers = [int(number) for number in clip.folds.split("/") if number]
+    for repeat, number in enumerate(numbers, start=1):
+        name = f"fold{number}" if len(numbers) == 1 else f"repeat{repeat}-fold{number}"
+        yield (repeat, number), name
+    if not numbers:
+        yield (0, list(Subset).index(Subset(clip.subset))), clip.subset
 
 
 def method_name(command: str) -> str:

@@ -127,6 +127,21 @@ def test_a_split_shows_its_clips_and_its_proof(ws: dancecli.Workspace) -> None:
     assert "<td>40</td>" in split._repr_html_()
 
 
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_the_proof_of_a_cross_validation_counts_its_folds(ws: dancecli.Workspace, repeats: int) -> None:
+    split = ws.split(folds=12, repeats=repeats)
+    proof = split.proof
+    names = [f"fold{n}" for n in range(1, 13)]
+    if repeats == 2:
+        names = [f"repeat{r}-{name}" for r in (1, 2) for name in names]
+    assert list(proof["clips"]) == list(proof["groups"]) == names
+    assert sum(proof["clips"].values()) == repeats * len(split.frame)
+    assert sum(proof["groups"].values()) == repeats * split.frame["group"].nunique()
+    assert proof["groups_in_several_subsets"] == 0
+    assert "<th>fold</th>" in split._repr_html_()
+    assert "groups in several folds: 0" in split._repr_html_()
+
+
 def test_clips_are_typed_and_a_hundred_thousand_take_less_than_a_second(ws: dancecli.Workspace) -> None:
     clips = [make_clip(i, LABELS[i % 2]) for i in range(100_000)]
     tables.write(ws.root / "manifests" / "clips.parquet", Clip, clips)
