@@ -22,7 +22,8 @@ from typing import Any
 
 from dancecli.core.errors import DanceError, InputError, WorkspaceError
 from dancecli.core.recipe import ATTENTIVE, FULL
-from dancecli.core.records import Control
+from dancecli.core.records import Control, SplitClip, Subset
+from dancecli.storage import tables
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
 
@@ -299,6 +300,22 @@ def _write(path: Path, record: Mapping[str, Any]) -> None:
     with atomic_file(path) as file:
         json.dump(record, file, indent=2, ensure_ascii=False)
         file.write("\n")
+
+
+def split_of_run(workspace: Workspace, record: Mapping[str, Any]) -> list[SplitClip] | None:
+    """Read the split that a run was trained on; None if it has changed or is gone."""
+    path = workspace.split(record["split"]["name"])
+    if not path.exists() or tables.read_meta(path)["split.hash"] != record["split"]["hash"]:
+        return None
+    return tables.read(path, SplitClip)
+
+
+def training_clips(workspace: Workspace, record: Mapping[str, Any]) -> list[SplitClip] | None:
+    """Name the clips that a run was trained on, without augmented ones; None if its split has changed."""
+    clips = split_of_run(workspace, record)
+    own = (Subset.TRAIN, Subset.VAL) if record["split"].get("val_in_train") else (Subset.TRAIN,)
+    # The checkpoint of a cross-validation is trained on all its clips.
+    return None if clips is None else [clip for clip in clips if clip.folds or clip.subset in own]
 
 
 def computes_features(workspace: Workspace) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,11 +11,14 @@ import typer
 from dancecli.cli.console import info, open_workspace, print_json, print_result, reporting_phases, table
 from dancecli.cli.models.processes import check_gpus
 from dancecli.cli.options import DecoderOption, DryRunOption, JsonOption, WorkspaceOption
-from dancecli.core.text import pluralize
+from dancecli.core.text import first_of, pluralize
 
 if TYPE_CHECKING:
     from dancecli.storage.pose_files import Pose
     from dancecli.video.trajectories.estimate import VideoTrajectories
+
+# Videos that the run was trained on, of those that are named.
+_SHOWN = 5
 
 
 def command(
@@ -131,6 +135,8 @@ def command(
         _show_one(result.document["videos"][0])
     else:
         _show_all(result.document["videos"])
+    for line in _trained_on(used, result.document["videos"]):
+        info(line)
     info(f"stored in {result.file}")
     for picture in result.pictures[:3]:
         info(f"picture: {picture}")
@@ -187,6 +193,25 @@ def _show_all(videos: list[dict[str, Any]]) -> None:
         words = f"{best['label']} {_percent(best['probability'])}"
         rows.append((video["file"], _clock(video["seconds"]), words, note))
     print_result(table(("video", "length", "likeliest style", "note"), rows, align="left"))
+
+
+def _trained_on(used: dict[str, Any], videos: list[dict[str, Any]]) -> Iterator[str]:
+    """Name the videos that the run was trained on, and by which evidence."""
+    run = used["run"]
+    if run and used["training_clips"] is None:
+        yield f"the split of run {run} has changed, so whether it was trained on these videos is not known"
+    words = {"bytes": "the same file", "path": "imported from there", "name": "by its name"}
+    seen = [
+        f"{video['file']} ({pluralize(len(found['clips']), 'training clip')}, {words[found['by']]})"
+        for video in videos
+        if not video["error"] and (found := video["trained_on"])
+    ]
+    if seen:
+        count = f"{len(seen)} of {pluralize(len(videos), 'video')}: " if len(videos) > 1 else ""
+        yield (
+            f"run {run} was trained on {count}{first_of(seen, _SHOWN)}; what it predicts there does not show "
+            "how well it does on new videos"
+        )
 
 
 def _calibrated(found: dict[str, Any]) -> str:

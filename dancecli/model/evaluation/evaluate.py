@@ -247,7 +247,7 @@ def used_sources(
         What clips of val, and of test, may not be of; None if the split that the run was trained on has
         changed or is gone.
     """
-    before = _own_split(workspace, trained)
+    before = rec.split_of_run(workspace, trained)
     if before is None:
         return None
     both = (Subset.TRAIN, Subset.VAL)
@@ -273,26 +273,16 @@ def trained_on(workspace: Workspace, trained: Mapping[str, Any]) -> dict[str, An
         seeds share, and `counts`, the training clips of each class in the order of the labels: without
         augmented ones, and None if the split has changed or is gone.
     """
-    split, before = trained["split"], _own_split(workspace, trained)
-    own = (Subset.TRAIN, Subset.VAL) if split.get("val_in_train") else (Subset.TRAIN,)
-    # The checkpoint of a cross-validation is trained on all its clips.
-    found = Counter(clip.label for clip in before or () if clip.folds or clip.subset in own)
+    split, clips = trained["split"], rec.training_clips(workspace, trained)
+    found = Counter(clip.label for clip in clips or ())
     recipe = {key: trained.get(key) for key in ("recipe", "cache")}
     return {
         "split": split["name"],
         "hash": split["hash"],
         "train_hash": split.get("train_hash"),
         "recipe_sha256": hashing.sha256_text(json.dumps(recipe, sort_keys=True)),
-        "counts": None if before is None else [found[label] for label in trained["labels"]],
+        "counts": None if clips is None else [found[label] for label in trained["labels"]],
     }
-
-
-def _own_split(workspace: Workspace, trained: Mapping[str, Any]) -> list[SplitClip] | None:
-    """Read the split that a run was trained on; None if it has changed or is gone."""
-    path = workspace.split(trained["split"]["name"])
-    if not path.exists() or tables.read_meta(path)["split.hash"] != trained["split"]["hash"]:
-        return None
-    return tables.read(path, SplitClip)
 
 
 def overlap_notes(run: str, overlap: Mapping[str, Mapping[str, int]] | None) -> list[str]:

@@ -31,6 +31,7 @@ from dancecli.model.inference.calibration import calibrate
 from dancecli.model.inference.inputs import find_videos, frames_of, slug, unique_slugs
 from dancecli.model.inference.reading import Reading
 from dancecli.model.inference.timeline_files import Written, write_timeline
+from dancecli.model.inference.training_clips import TrainingClips, read_training_clips
 from dancecli.model.networks.checkpoint import Checkpoint, open_checkpoint, run_checkpoint
 from dancecli.storage import runs as rec
 from dancecli.storage.files import atomic_file, file_state
@@ -93,6 +94,7 @@ class PredictPlan:
         checkpoint: the network, or the model of trajectories.
         root: the workspace.
         reading: how the videos are read.
+        training: what the run was trained on.
     """
 
     files: tuple[tuple[str, Path], ...]
@@ -104,6 +106,7 @@ class PredictPlan:
     run: str | None
     root: Path
     reading: Reading
+    training: TrainingClips
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,10 @@ def make_plan(workspace: Workspace, settings: PredictSettings) -> PredictPlan:
         name += f"-and-{len(settings.videos) - 1}-more"
     reading = Reading(path, window_s, calibration, settings.poses_of, settings.tracks_of)
     folders = partial(_folders, workspace, name, inputs)
-    return PredictPlan(files, inputs, single, folders, left_out, found, run, workspace.root, reading)
+    training = read_training_clips(workspace, record)
+    return PredictPlan(
+        files, inputs, single, folders, left_out, found, run, workspace.root, reading, training
+    )
 
 
 def _file_of_run(workspace: Workspace, run: str | None) -> tuple[str, dict[str, Any], Path]:
@@ -287,6 +293,7 @@ def _predict_into(
             fresh += processed
             if row["error"]:
                 continue
+            row["trained_on"] = plan.training.of_video(plan.files[place][1], row["sha256"])
             if settings.picture or len(row["windows"]) > 1:
                 pictures[place] = settings.picture or folder / f"{slugs[place]}.png"
                 _draw(pictures[place], row, plan.checkpoint.labels)
@@ -433,6 +440,7 @@ def _document(
             "file": shown(plan.checkpoint.path),
             "sha256": plan.checkpoint.sha256,
             "run": plan.run,
+            "training_clips": plan.training.count,
         },
         "labels": list(plan.checkpoint.labels),
         "view_protocol": plan.checkpoint.protocol,

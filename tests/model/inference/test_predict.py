@@ -8,15 +8,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers.builders import fill, make_clip
 
 from dancecli.core.errors import EngineError, InputError, MediaError, ModelError, UsageError, WorkspaceError
 from dancecli.core.progress import Reporter
-from dancecli.core.records import Prediction
+from dancecli.core.records import Clip, Prediction, SplitClip, Subset
 from dancecli.engine.pool import Finished
 from dancecli.model.inference.inputs import find_videos, frames_of, unique_slugs
 from dancecli.model.inference.parallel import VideoScores
 from dancecli.model.inference.predict import PredictSettings, predict
 from dancecli.model.inference.predictor import Predictor
+from dancecli.model.inference.training_clips import read_training_clips
 from dancecli.model.networks.checkpoint import open_checkpoint, run_checkpoint
 from dancecli.model.runs.finetune import FinetuneSettings, finetune
 from dancecli.model.runs.plan import Execution
@@ -405,3 +407,46 @@ def test_the_command_prints_json_or_a_table_and_ends_with_three_for_a_bad_file(
     done = dance("predict", str(clip_files[3]), str(tmp_path / "bad.mp4"), "--checkpoint", str(alone))
     assert done.code == 3
     assert "is not a video" in " ".join(done.out.split())
+
+
+def test_videos_that_the_run_was_trained_on_are_named_with_the_evidence(
+    workspace, tmp_path, clip_files, dance
+):
+    split = tables.read(workspace.split(workspace.splits()[-1]), SplitClip)
+    train = [c for c in split if c.subset == Subset.TRAIN]
+    one, other = train[0], next(c for c in train if c.group != train[0].group)
+    source = {clip.clip_id: clip.video_id for clip in tables.read(workspace.clips, Clip)}[other.clip_id]
+    same = shutil.copy(workspace.clip(one.clip_id), tmp_path / "renamed.mp4")
+    # Other bytes under the name of a source video, as a download that clips were cut from.
+    held_out = next(c for c in split if c.subset == Subset.TEST)
+    named = shutil.copy(workspace.clip(held_out.clip_id), tmp_path / f"{source}.mp4")
+    new = shutil.copy(workspace.clip(held_out.clip_id), tmp_path / "new.mp4")
+    of_source = sorted(c.clip_id for c in train if c.clip_id.startswith(f"{source}_"))
+
+    document = predict(workspace, PredictSettings((same, named, new), run="run")).document
+    assert document["checkpoint"]["training_clips"] == len(train)
+    by_bytes, by_name, unknown = (video["trained_on"] for video in document["videos"])
+    assert by_bytes == {"by": "bytes", "clips": [one.clip_id]}
+    assert (by_name["by"], sorted(by_name["clips"])) == ("name", of_source)
+    assert unknown is None
+
+    done = dance("predict", str(same), str(new), "--run", "run", "--workspace", str(workspace.root))
+    words = " ".join(done.err.split())
+    assert "run run was trained on 1 of 2 videos:" in words
+    assert "renamed.mp4 (1 training clip, the same file); what it predicts there does not show" in words
+    done = dance("predict", str(new), "--run", "run", "--workspace", str(workspace.root))
+    assert "was trained on" not in done.err
+
+
+def test_a_video_that_clips_were_imported_from_is_known_by_its_path(tmp_path):
+    workspace, film = Workspace(tmp_path / "w"), tmp_path / "evening film.mkv"
+    clips = [replace(make_clip(i), original_path=str(film)) for i in range(2)]
+    fill(workspace, clips, [clips[0].label])
+    rows = [SplitClip(c.clip_id, subset, c.video_id, c.label, c.sha256)
+            for c, subset in zip(clips, ("train", "test"), strict=True)]  # fmt: skip
+    tables.write(workspace.split("s"), SplitClip, rows, {"split.hash": "h"})
+    found = read_training_clips(workspace, {"split": {"name": "s", "hash": "h"}})
+    assert found.of_video(film, "other") == {"by": "path", "clips": [clips[0].clip_id]}
+    assert found.of_video(tmp_path / "evening.mkv", "other") is None
+    changed = read_training_clips(workspace, {"split": {"name": "s", "hash": "another"}})
+    assert (changed.count, changed.of_video(film, "other")) == (None, None)
