@@ -81,9 +81,10 @@ def command(
 
     Prints the five likeliest styles of each video, and a timeline of long ones. All probabilities, and
     each timeline as a picture and as files for ELAN, players (WebVTT) and tables (CSV), are stored in
-    reports/predict-NAME. Reads every format that ffmpeg reads; of several videos, one that cannot be
-    read is listed, and the exit code is 3. For a run on poses, these are found first, as by dance pose;
-    for one on dense trajectories, points are tracked, as by dance train.
+    reports/predict-NAME (of a further run on the same videos, or of other videos of that name, in
+    reports/predict-NAME-2 and so on). Reads every format that ffmpeg reads; of several videos, one that
+    cannot be read is listed, and the exit code is 3. For a run on poses, these are found first, as by
+    dance pose; for one on dense trajectories, points are tracked, as by dance train.
 
     Example: `dance predict evening.mp4 --run inception-full-1`
     """

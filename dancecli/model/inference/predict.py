@@ -162,7 +162,7 @@ def make_plan(workspace: Workspace, settings: PredictSettings) -> PredictPlan:
     if len(settings.videos) > 1:
         name += f"-and-{len(settings.videos) - 1}-more"
     reading = Reading(path, window_s, calibration, settings.poses_of, settings.tracks_of)
-    folders = partial(_folders, workspace, name, inputs)
+    folders = partial(_folders, workspace, name, inputs, (run, found.sha256))
     training = read_training_clips(workspace, record)
     return PredictPlan(
         files, inputs, single, folders, left_out, found, run, workspace.root, reading, training
@@ -200,11 +200,19 @@ def _open(path: Path, settings: PredictSettings) -> Checkpoint | TrajectoryFile:
     return found
 
 
-def _folders(workspace: Workspace, name: str, inputs: Sequence[str]) -> Iterator[Path]:
-    """Yield the folders of these videos' results, and those that are free: videos may have equal names."""
+def _folders(
+    workspace: Workspace, name: str, inputs: Sequence[str], model: tuple[str | None, str]
+) -> Iterator[Path]:
+    """Yield the folders of what this run or file predicted of these videos, and those that are free.
+
+    Other videos may have equal names, and what another run predicted of the same ones is kept.
+    """
     for n in count(1):
         folder = workspace.report(f"predict-{name}" + (f"-{n}" if n > 1 else ""))
-        if _is_free(folder) or _read_json(folder / RESULT).get("inputs") == list(inputs):
+        found = _read_json(folder / RESULT)
+        used = found.get("checkpoint") or {}
+        same = found.get("inputs") == list(inputs) and (used.get("run"), used.get("sha256")) == model
+        if _is_free(folder) or same:
             yield folder
 
 

@@ -245,6 +245,21 @@ def test_videos_of_equal_names_keep_their_results_apart(workspace, tmp_path, cli
     assert json.loads(files[0].read_text())["inputs"] == [str(one)]
 
 
+def test_the_results_of_two_runs_on_the_same_videos_both_stay(workspace, tmp_path, clip_files):
+    copy = Workspace(tmp_path / "copy")
+    for name in ("run", "twin"):
+        shutil.copytree(workspace.run("run"), copy.run(name))
+        shutil.copytree(workspace.root / "manifests", copy.root / "manifests", dirs_exist_ok=True)
+    folder = tmp_path / "films"
+    folder.mkdir()
+    shutil.copy(clip_files[0], folder / "a.mp4")
+    found = [predict(copy, PredictSettings((folder,), run=run)) for run in ("run", "twin", "run")]
+    assert [one.file.parent.name for one in found] == ["predict-films", "predict-films-2", "predict-films"]
+    assert [one.fresh for one in found] == [1, 1, 0]
+    kept = [json.loads(one.file.read_text())["checkpoint"]["run"] for one in found]
+    assert kept == ["run", "twin", "run"]
+
+
 def test_each_row_says_which_file_it_is_of(workspace, tmp_path, clip_files):
     cards = [tmp_path / name / "00001.MP4" for name in ("card1", "card2")]
     for path, clip in zip(cards, clip_files, strict=False):
