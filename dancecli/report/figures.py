@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from dancecli.core.records import Subset
 from dancecli.report.plots import curves, layout
 from dancecli.report.plots.confusion_matrix import draw_change, draw_confusion
 from dancecli.report.plots.figures import (
@@ -16,7 +17,7 @@ from dancecli.report.plots.figures import (
     draw_pairs,
     file_name,
 )
-from dancecli.report.results.comparison import Comparison
+from dancecli.report.results.comparison import Comparison, Controlled
 from dancecli.report.results.entries import Entry
 from dancecli.report.results.leaderboard import Leaderboard
 from dancecli.report.results.run_results import RunResults
@@ -30,7 +31,12 @@ _MOST_ROWS = 60
 
 
 def write_report_figures(
-    folder: Path, results: RunResults, summary: Summary, sliced: Sliced, subset: str
+    folder: Path,
+    results: RunResults,
+    summary: Summary,
+    sliced: Sliced,
+    subset: str,
+    controls: Sequence[Controlled],
 ) -> None:
     """Draw every chart of a run's page into a folder, as PDF and SVG.
 
@@ -40,6 +46,7 @@ def write_report_figures(
         summary: the figures of one subset.
         sliced: accuracy by slice.
         subset: that subset.
+        controls: accuracy of the test clips under controls.
     """
     labels = results.labels
     draw_confusion(folder, summary.confusion, labels)
@@ -56,6 +63,9 @@ def write_report_figures(
     recalls = [(labels[c.index], e) for c in summary.per_class if (e := c.recall.estimate)]
     draw_forest(folder, "recall", recalls[:_MOST_ROWS], "recall")
     _draw_slices(folder, sliced, subset)
+    shown = [("intact", summary.top1), *((one.control, one.under) for one in controls)]
+    if controls and subset == Subset.TEST:
+        draw_forest(folder, "controls", [(name, e) for name, of in shown if (e := of.estimate)], "top-1")
 
 
 def write_group_figures(

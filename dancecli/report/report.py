@@ -133,7 +133,7 @@ def report(
             file.write(references(results.run, attributes.values.get("dataset", {}).values()))
         if settings.figures:
             chosen = summaries[settings.subset]
-            write_report_figures(folder / "figures", results, chosen, sliced, settings.subset)
+            write_report_figures(folder / "figures", results, chosen, sliced, settings.subset, controls)
     reporter.progress(3, 3)
     if settings.bundle:
         write_bundle(workspace, settings.bundle, results, folder, draw, reporter, dry_run=dry_run)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.builders import Ran
 from helpers.fake_run import make_run
 
 from dancecli.core.errors import InputError
@@ -72,6 +74,25 @@ def test_a_report_says_what_survives_each_control(made: Workspace) -> None:
     assert (
         json.loads((found.page.parent / "metrics.json").read_text())["controls"] == found.document["controls"]
     )
+
+
+def test_the_controls_are_in_the_tables_and_figures_for_papers(
+    made: Workspace, dance: Callable[..., Ran]
+) -> None:
+    assert "Survives" not in dance("report", "--latex").out
+    add_control(made, Control.STILL, lose=60)
+    add_control(made, Control.SHUFFLED, lose=10)
+    for form, row in (("latex", "still & 80 & "), ("markdown", "| still | 80 | ")):
+        told = dance("report", f"--{form}", "--figures").out
+        assert (
+            told.index("per-class results") < told.index(row) < told.index(row.replace("still", "shuffled"))
+        )
+    assert "Survives" not in dance("report", "--latex", "--subset", "val").out
+    csv = dance("report", "--csv")
+    assert "still" not in csv.out
+    assert "not in this table: the controls" in csv.err
+    folder = made.report(RUN) / "figures"
+    assert {path.name for path in folder.glob("controls.*")} == {"controls.pdf", "controls.svg"}
 
 
 def test_scores_of_other_clips_are_refused(made: Workspace) -> None:

@@ -112,9 +112,20 @@ def command(
     if run is None:
         info(f"run {result.run} (the latest)")
     if form:
-        from dancecli.report.results.paper_tables import TableFormat, report_table, write_table
+        from dancecli.report.results.paper_tables import (
+            TableFormat,
+            controls_table,
+            report_table,
+            write_table,
+        )
 
         print_result(write_table(report_table(result.document, subset.value), TableFormat(form)).rstrip())
+        if subset is Subset.TEST and (controls := controls_table(result.document)):
+            # Readers of CSV take one table.
+            if form == TableFormat.CSV:
+                info("not in this table: the controls, which --latex and --markdown give in one of their own")
+            else:
+                print_result("\n" + write_table(controls, TableFormat(form)).rstrip())
     elif json_output:
         print_json({"page": str(result.page), "headline": result.headline, **result.document})
     else:

@@ -160,6 +160,27 @@ def report_table(document: Mapping[str, Any], subset: str) -> PaperTable:
     return PaperTable(f"{name}: per-class results in % on the {subset} set, {note}.", heads, tuple(rows))
 
 
+def controls_table(document: Mapping[str, Any]) -> PaperTable | None:
+    """Lay out the controls of a run's `metrics.json`; None if it has none."""
+    if not (controls := document.get("controls")):
+        return None
+    rows = []
+    for one in controls:
+        kept = one["survives"]
+        share = "\u2013"
+        if kept:
+            share = f"{percent(kept['share'], 0)} [{percent(kept['low'], 0)}, {percent(kept['high'], 0)}]"
+        figures = (_rate(one["under"]), _rate(one["intact"]), share)
+        rows.append((one["control"], str(one["under"]["n"]), *figures, f"{one['p_adjusted']:.3g}"))
+    return PaperTable(
+        f"{document['run']}: top-1 accuracy in % on the test set under controls, and on the same clips "
+        "intact, with 95 % intervals by source video. Survives: the share in % of what is above chance "
+        f"({percent(controls[0]['chance'])} %) that is left; p is adjusted (Holm).",
+        ("Control", "Clips", "Top-1", "Intact", "Survives", "p"),
+        tuple(rows),
+    )
+
+
 def _interval(of: Accuracy) -> str:
     e = of.estimate
     return f"{percent(e.rate)} [{percent(e.low)}, {percent(e.high)}]"
