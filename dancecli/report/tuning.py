@@ -80,6 +80,7 @@ class Tuning:
         trials: the best first, those without a result at the end.
         lines: what the choice is worth, a sentence each.
         command: what trains the chosen trial again, and tests it.
+        solved: what solves its head instead, as `dance finetune` does by default; empty if it does not.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Tuning:
     trials: tuple[Trial, ...]
     lines: tuple[str, ...]
     command: str
+    solved: str
     document: dict[str, Any]
     folder: Path
     page: Path
@@ -108,6 +110,15 @@ def tuning(workspace: Workspace, name: str) -> Tuning:
     tested = [t for t in trials if t.tied is not None and t is not best]
     lines = _sentences(best, baseline, tied, tested, len(set(record["val"]["groups"])))
     command = _command(record, best.params) if best else ""
+    solved = ""
+    if best and record.get("solved_by_default"):
+        frozen = best.params.get("freeze", "4") == "4"
+        solved = f"{command} --head linear" + ("" if frozen else " --freeze 4")
+    if solved:
+        lines.append(
+            "the default configuration is that of training by epochs, as all trials are trained: dance "
+            "finetune alone solves the head at once, with which no trial is compared"
+        )
     document = {
         "schema": SCHEMA,
         "study": name,
@@ -118,6 +129,7 @@ def tuning(workspace: Workspace, name: str) -> Tuning:
         "p": {str(t.number): t.p for t in tested},
         "baseline": {"number": baseline.number, "val": _rate(baseline.top1)} if baseline else None,
         "command": command,
+        "solved_command": solved or None,
     }
     folder = workspace.report(name)
     panels = study_panels(_dots(trials, keys), record["space"])
@@ -127,7 +139,7 @@ def tuning(workspace: Workspace, name: str) -> Tuning:
         json.dump(document, file, indent=2, ensure_ascii=False)
         file.write("\n")
     found = Tuning(
-        name, keys, tuple(trials), tuple(lines), command, document, workspace.study_folder(name),
+        name, keys, tuple(trials), tuple(lines), command, solved, document, workspace.study_folder(name),
         folder / "index.html",
     )  # fmt: skip
     with atomic_file(found.page) as file:

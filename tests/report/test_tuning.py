@@ -40,6 +40,17 @@ def test_a_study_is_told_with_what_its_choice_is_worth(tmp_path):
     assert found.command == "dance finetune --pretrain inception --split full --recipe studies/fake/best.toml"
 
 
+def test_what_the_default_is_not_is_said_with_what_compares_it(tmp_path):
+    space = make_study(tmp_path)
+    assert not tuning(space, "fake").solved
+    path = space.study_folder("fake") / "study.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"solved_by_default": True}))
+    found = tuning(space, "fake")
+    assert found.solved == f"{found.command} --head linear" == found.document["solved_command"]
+    assert "dance finetune alone solves the head at once, with which no trial is compared" in found.lines[-1]
+    assert found.solved in found.page.read_text()
+
+
 def test_the_command_takes_the_flow_and_the_freezing_of_the_chosen_trial(tmp_path):
     space = make_study(tmp_path)
     path = space.study_folder("fake") / "study.json"

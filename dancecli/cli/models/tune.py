@@ -187,6 +187,8 @@ def _show(found: Tuning) -> None:
     print_result(str(found.page))
     if found.command:
         print_result(f"next: {found.command}")
+    if found.solved:
+        print_result(f"to compare it with the solved head: {found.solved}, then dance compare")
 
 
 def _show_plan(plan: TunePlan, json_output: bool) -> None:

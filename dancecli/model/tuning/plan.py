@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from dancecli.core.errors import WorkspaceError
-from dancecli.core.recipe import HELD_OUT
+from dancecli.core.recipe import HELD_OUT, SOLVED
 from dancecli.core.records import Subset
 from dancecli.model.dataloading.split_data import count_repeats
-from dancecli.model.runs.plan import FinetuneSettings, Plan, make_plan
+from dancecli.model.runs.plan import FinetuneSettings, Plan, make_plan, resolve_plan
 from dancecli.model.tuning.search_space import Space, read_space
 from dancecli.storage.workspace import Workspace, checked_name
 
@@ -49,6 +49,7 @@ class TunePlan:
     Attributes:
         base: plan that all trials share.
         sequential: why the trials cannot be trained in one batch; empty if they can.
+        solved_by_default: `finetune` solves the head with these settings, where trials train it by epochs.
     """
 
     name: str
@@ -56,6 +57,7 @@ class TunePlan:
     base: Plan
     space: Space
     sequential: str
+    solved_by_default: bool
     notes: tuple[str, ...]
 
 
@@ -87,4 +89,6 @@ def plan_study(workspace: Workspace, settings: TuneSettings) -> TunePlan:
     notes.append(how)
     if space.point_of(base.recipe) is None:
         notes.append("the default configuration lies outside the search space: there is no baseline trial")
-    return TunePlan(name, settings, base, space, sequential, tuple(notes))
+    unlimited = replace(settings.common(), pretrain=base.settings.pretrain, epochs=None)
+    solved = resolve_plan(workspace, unlimited).recipe.head == SOLVED
+    return TunePlan(name, settings, base, space, sequential, solved, tuple(notes))

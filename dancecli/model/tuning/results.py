@@ -73,6 +73,7 @@ def study_record(workspace: Workspace, plan: TunePlan, trainer: Trainer) -> dict
         "seed": plan.settings.seed,
         "wanted": plan.settings.trials,
         "epochs": base.recipe.epochs,
+        "solved_by_default": plan.solved_by_default,
         "recipe": {**asdict(base.recipe), "lr": base.recipe.scaled_lr(), "name": plan.settings.recipe},
         "space": plan.space.table(),
         "sampling": SAMPLING,

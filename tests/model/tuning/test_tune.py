@@ -197,3 +197,9 @@ def test_a_run_that_diverges_is_a_failed_trial_and_not_the_end(corpus, settings,
     assert "the loss became" in trial["note"]
     assert result.record["best"] is None
     assert tune(corpus(), settings).trained == 0
+
+
+@pytest.mark.parametrize(("given", "solved"), [({}, True), ({"lr": 0.01}, False), ({"freeze": "3"}, False)])
+def test_a_study_knows_whether_finetune_would_solve_the_head(corpus, settings, given, solved):
+    default = replace(settings, recipe="default", pretrain="inception", weights=None, **given)
+    assert plan_study(corpus(val=4), default).solved_by_default == solved
