@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dancecli.model.inference.fonts import fonts_for
 from dancecli.model.inference.timeline import Scored, Segment
 from dancecli.storage.files import atomic_file
 
@@ -22,9 +23,10 @@ def draw_timeline(
     """Draw the segments as a band, and below it how likely each style is in each stretch.
 
     Args:
-        path: the PNG; the same scores give the same bytes.
-        title: the video's name.
-        labels: class names.
+        path: the PNG; the same scores give the same bytes, with the same fonts where names need others
+            than matplotlib's.
+        title: the video's name; letters that no font of this system has are drawn as question marks.
+        labels: class names; one with such letters is given by its number, from 0.
         slots: the smoothed scores; see `dancecli.model.inference.timeline.slots`.
         segments: the sequence of styles.
     """
@@ -36,7 +38,10 @@ def draw_timeline(
     # The styles of the band get the colors in order, there and before their rows.
     danced = [label for label in rows if label in {segment.label_index for segment in segments}]
     colors = {label: _COLORS[min(i, len(_COLORS) - 1)] for i, label in enumerate(danced)}
-    with mpl.rc_context({"font.family": "DejaVu Sans", "font.size": 9, "text.usetex": False}):
+    fonts, missing = fonts_for([title, *labels])
+    title = "".join("?" if letter in missing else letter for letter in title)
+    labels = [f"class {i}" if missing & set(label) else label for i, label in enumerate(labels)]
+    with mpl.rc_context({"font.family": fonts, "font.size": 9, "text.usetex": False}):
         figure = Figure(figsize=(10, 1.9 + 0.28 * len(rows)), dpi=150, layout="constrained")
         FigureCanvasAgg(figure)
         band, table = figure.subplots(
