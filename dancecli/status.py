@@ -20,7 +20,7 @@ from dancecli.sources import LOCAL
 from dancecli.sources.kinetics import read_lists
 from dancecli.sources.layouts import Layout
 from dancecli.storage import ledger, tables
-from dancecli.storage.removals import read_removals
+from dancecli.storage.removals import still_here
 from dancecli.storage.runs import DONE, FAILED, INTERRUPTED, read_records
 from dancecli.storage.workspace import Workspace
 
@@ -193,11 +193,8 @@ def _lost_advice(lost: Sequence[str]) -> list[Advice]:
 
 def _removal_advice(workspace: Workspace, there: set[str]) -> Iterator[Advice]:
     """Advise to remove what somebody else's list of removals names and is still here."""
-    left = sorted(there.intersection(read_removals(workspace).rows))
-    if left:
-        words = shlex.join(["dance", "remove", *left[:_NAMED], "--reason", "..."])
-        named = "" if len(left) <= _NAMED else f", {_NAMED} of them named here"
-        yield Advice(words, f"{pluralize(len(left), 'clip')} of removed.csv still here{named}")
+    if left := still_here(workspace, there):
+        yield Advice(left.command, str(left))
 
 
 def _requested(workspace: Workspace) -> Iterator[tuple[str, str]]:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from dancecli.report.results.summaries import summarize
 from dancecli.report.statistics.significance import ALPHA
 from dancecli.report.submissions import Added, add_submissions, read_submissions
 from dancecli.storage.files import atomic_file
+from dancecli.storage.lockfile import read_lock
+from dancecli.storage.removals import refuse_still_here
 from dancecli.storage.workspace import Workspace, checked_name
 
 SCHEMA = 1
@@ -77,10 +80,15 @@ def board(
     and reported. The same runs and submissions give the same bytes.
 
     Raises:
-        WorkspaceError: there is no run that can be shown, or no split to hold submissions against.
+        WorkspaceError: there is no run that can be shown, no split to hold submissions against, or clips of
+            `removed.csv` would be named on a site.
         InputError: a submission's path does not exist, or the site's folder has another's page.
     """
     earlier = _earlier_runs(settings.site) if settings.site else set()
+    if settings.site:
+        # One after the other, and only if anything was removed: the lock of another split may be damaged.
+        locks = map(read_lock, map(workspace.split_lock, workspace.split_locks()))
+        refuse_still_here(workspace, chain.from_iterable(locks))
     added = Added()
     if settings.add:
         added = add_submissions(workspace, settings.add, reporter, dry_run=dry_run)

@@ -16,6 +16,7 @@ from dancecli.report.results.submission import write_submission
 from dancecli.report.results.summaries import summarize
 from dancecli.storage import tables
 from dancecli.storage.lockfile import read_lock, split_digest, write_lock
+from dancecli.storage.removals import refuse_still_here
 from dancecli.storage.runs import DONE, RunFolder, runs_of_group
 from dancecli.storage.workspace import Workspace, checked_name
 
@@ -60,7 +61,7 @@ def submit(
 
     Raises:
         UsageError: a name or a file is given for several runs.
-        WorkspaceError: there is no such run, or it is not complete.
+        WorkspaceError: there is no such run, it is not complete, or its split has clips of `removed.csv`.
         InputError: the run's files contradict each other, or it was not evaluated on test.
     """
     known = workspace.runs()
@@ -101,9 +102,13 @@ def _submit(workspace: Workspace, run: str, name: str, out: Path, *, dry_run: bo
         )
     split = str(results.run["split"]["name"])
     lock = workspace.split_lock(split)
-    if not lock.exists() and not dry_run:
-        write_lock(lock, tables.read(workspace.split(split), SplitClip))
+    if not lock.exists():
+        rows = tables.read(workspace.split(split), SplitClip)
+        refuse_still_here(workspace, (row.clip_id for row in rows))
+        if not dry_run:
+            write_lock(lock, rows)
     if lock.exists():
+        refuse_still_here(workspace, read_lock(lock))
         _check_lock(lock, results.run)
     if not dry_run:
         write_submission(out, name, results, RunFolder(workspace.run(run)).predictions, lock)

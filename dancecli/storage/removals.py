@@ -10,15 +10,17 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 
 from dancecli.core.csv_files import csv_records, read_text
-from dancecli.core.errors import InputError
+from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.hashing import sha256_text
 from dancecli.core.records import Outcome, OutcomeClass
+from dancecli.core.text import pluralize
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
 
@@ -78,11 +80,20 @@ class Removals:
 
     def find(self, video_id: str, start_ms: int, end_ms: int) -> Removal | None:
         """Return the tombstone that blocks a stretch of a video: it was removed, or overlaps what was."""
+        if row := self._of_stretch(video_id, start_ms, end_ms):
+            return row
+        match = _DIGEST.fullmatch(video_id)
+        return self._by_digest.get(match[1]) if match else None
+
+    def among(self, clip_ids: Iterable[str]) -> list[str]:
+        """Return those of some clips that were removed, or overlap what was; sorted."""
+        return sorted(i for i in clip_ids if self._of_stretch(video_of(i), *times_of(i)))
+
+    def _of_stretch(self, video_id: str, start_ms: int, end_ms: int) -> Removal | None:
         for start, end, row in self._by_video.get(video_id, ()):
             if row.scope == VIDEO or (start < end_ms and start_ms < end):
                 return row
-        match = _DIGEST.fullmatch(video_id)
-        return self._by_digest.get(match[1]) if match else None
+        return None
 
     def of_bytes(self, sha256: str) -> Removal | None:
         """Return the tombstone of a file with this checksum."""
@@ -109,6 +120,8 @@ CLIP, VIDEO = "clip", "video"
 # Why a blocked clip is missing, as tables count it.
 REMOVED = "removed-here"
 _COLUMNS = tuple(column.name for column in fields(Removal))
+# Clips that an advised command names.
+_NAMED = 3
 
 
 def removals_file(workspace: Workspace) -> Path:
@@ -149,6 +162,44 @@ def add_removals(workspace: Workspace, rows: Iterable[Removal]) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(_COLUMNS)
         writer.writerows(astuple(row) for row in sorted(after.values()))
+
+
+@dataclass(frozen=True)
+class StillHere:
+    """Clips that `removed.csv` of somebody else names, and that nobody has removed here.
+
+    Attributes:
+        clip_ids: the clips, at least one; sorted.
+    """
+
+    clip_ids: tuple[str, ...]
+
+    @property
+    def command(self) -> str:
+        """The command that removes them."""
+        return shlex.join(["dance", "remove", *self.clip_ids[:_NAMED], "--reason", "..."])
+
+    def __str__(self) -> str:
+        """Say how many there are."""
+        named = "" if len(self.clip_ids) <= _NAMED else f", {_NAMED} of them named here"
+        return f"{pluralize(len(self.clip_ids), 'clip')} of removed.csv still here{named}"
+
+
+def still_here(workspace: Workspace, clip_ids: Iterable[str]) -> StillHere | None:
+    """Find those of some clips of a workspace that `removed.csv` names; None if there are none."""
+    removals = read_removals(workspace)
+    found = removals.among(clip_ids) if removals.rows else []
+    return StillHere(tuple(found)) if found else None
+
+
+def refuse_still_here(workspace: Workspace, clip_ids: Iterable[str]) -> None:
+    """Refuse to publish clips that `removed.csv` names.
+
+    Raises:
+        WorkspaceError: one of the clips is.
+    """
+    if found := still_here(workspace, clip_ids):
+        raise WorkspaceError(f"{found}: they must not be published", found.command)
 
 
 def removed_of(meta: Mapping[str, str]) -> dict[str, int]:

@@ -28,6 +28,7 @@ from dancecli.report.submissions import add_submissions, read_submissions
 from dancecli.report.submit import SubmitSettings, submit
 from dancecli.storage import tables
 from dancecli.storage.lockfile import read_lock, split_digest
+from dancecli.storage.removals import Removal, add_removals
 from dancecli.storage.workspace import Workspace
 
 LABELS = ("wave", "spin", "bounce", "step touch", "robot", "kick ball change")
@@ -67,6 +68,28 @@ def test_an_honest_submission_is_accepted_in_another_workspace(honest: Path, hos
     # Adding it again changes nothing, and says so.
     again = board(host, BoardSettings(add=(honest,))).added
     assert (again.accepted, again.kept) == ({}, ("ours",))
+
+
+def test_a_removed_clip_that_is_still_here_is_not_published(
+    honest: Path, host: Workspace, tmp_path: Path
+) -> None:
+    home = Workspace(honest.parent / "home")
+    gone = next(row.clip_id for row in read_lock(host.split_lock("benchmark")).values())
+    for workspace in (home, host):
+        add_removals(workspace, [Removal(gone, "", "clip", "asked", "2026-01-01T00:00:00")])
+    said = re.escape("1 clip of removed.csv still here: they must not be published")
+    with pytest.raises(WorkspaceError, match=said) as refused:
+        submit(home, SubmitSettings(RUN))
+    assert refused.value.hint == f"dance remove {gone} --reason ..."
+    home.split_lock("demo").unlink()
+    with pytest.raises(WorkspaceError, match=said):
+        submit(home, SubmitSettings(RUN))
+    assert not home.split_lock("demo").exists()
+    with pytest.raises(WorkspaceError, match=said):
+        board(host, BoardSettings(add=(honest,), site=tmp_path / "site"))
+    assert host.submissions() == []
+    # For who looks at it here nothing is published.
+    assert board(host, BoardSettings(add=(honest,))).leaderboards
 
 
 def test_it_says_nothing_of_the_machine_that_it_was_made_on(honest: Path) -> None:

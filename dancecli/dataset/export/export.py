@@ -46,6 +46,7 @@ from dancecli.dataset.export.object_store import ObjectStore, is_url, local_path
 from dancecli.dataset.similarity.fingerprint import stored_fingerprint
 from dancecli.storage import tables
 from dancecli.storage.files import atomic_file
+from dancecli.storage.removals import refuse_still_here
 from dancecli.storage.workspace import Workspace
 
 CARD, DATASHEET, CROISSANT = "README.md", "DATASHEET.md", "croissant.json"
@@ -117,7 +118,8 @@ def export(workspace: Workspace, settings: ExportSettings, reporter: Reporter = 
     """Write a split's clips in another format; files that exist already are kept.
 
     Raises:
-        WorkspaceError: there is no such split, or another export to this place is at work.
+        WorkspaceError: there is no such split, it has clips of `removed.csv`, or another export to this
+            place is at work.
         UsageError: the place holds something else, or cannot be linked to; or clips lack the hashes of a
             fingerprint file.
         MissingDependencyError: the package for an object store is not installed.
@@ -126,6 +128,8 @@ def export(workspace: Workspace, settings: ExportSettings, reporter: Reporter = 
     if settings.link and settings.form is not Form.VIDEOFOLDER:
         raise UsageError(f"--link is for videofolder: {settings.form} has no clip as a file of its own")
     name = workspace.find_split(settings.split)
+    ids = tables.read_columns(workspace.split(name), SplitClip, ("clip_id",))
+    refuse_still_here(workspace, (clip_id for (clip_id,) in ids))
     place = _place(workspace, settings, name)
     # First, since an audit holds as much of 650,000 clips in memory as an export does.
     wanted = not (settings.dry_run or _documented(place))

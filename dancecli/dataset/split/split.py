@@ -54,7 +54,7 @@ from dancecli.storage.corrections import (
     read_corrections,
 )
 from dancecli.storage.lockfile import split_digest, write_lock
-from dancecli.storage.removals import read_removals
+from dancecli.storage.removals import read_removals, refuse_still_here
 from dancecli.storage.runs import read_records
 from dancecli.storage.workspace import Workspace, checked_name
 
@@ -231,13 +231,16 @@ def split(workspace: Workspace, settings: SplitSettings, *, dry_run: bool = Fals
     """Split the workspace's clips; write `manifests/splits/<name>.parquet` and its lock.
 
     Raises:
-        WorkspaceError: there are no clips, another split of this name exists, or runs used it.
+        WorkspaceError: there are no clips, another split of this name exists, runs used it, or clips of
+            `removed.csv` are still here.
         InputError: the subset is too large, or a lock, group file or official list is wrong.
         UsageError: the settings do not go together, or are wrong.
     """
     _check(settings)
     name = settings.split_name
     pool = _pool(workspace, settings)
+    # Its lock is what a benchmark publishes.
+    refuse_still_here(workspace, (clip.clip_id for clip in pool.clips))
     labels = label_names(workspace)
     group_of = join_groups(pool.clips, pool.groups)
     drift, torn = None, dict[str, tuple[str, ...]]()

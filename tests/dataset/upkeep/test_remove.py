@@ -63,7 +63,14 @@ from dancecli.report.results.run_results import read_run_results
 from dancecli.report.results.submission import LOCK
 from dancecli.storage import ledger, tables
 from dancecli.storage.corrections import Correction, append_corrections
-from dancecli.storage.removals import clip_reference, read_removals, removals_file, video_of
+from dancecli.storage.removals import (
+    Removal,
+    add_removals,
+    clip_reference,
+    read_removals,
+    removals_file,
+    video_of,
+)
 from dancecli.storage.runs import RunFolder, write_record
 from dancecli.storage.trajectory_files import trajectories_name
 from dancecli.storage.workspace import Workspace
@@ -838,6 +845,28 @@ def test_a_host_of_a_lock_alone_is_told_of_it_and_loses_its_board(
     board.write_text('{"clips": 1}')
     dance("remove", "a_0_1000", "--reason", REASON)
     assert board.exists()
+
+
+def test_a_clip_of_a_pulled_list_is_not_published_before_it_is_removed(
+    imported: Workspace, dance: Callable[..., Ran]
+) -> None:
+    split(imported, SplitSettings(ratios="50/25/25", name="demo"))
+    # Another stretch of a removed video goes as well.
+    add_removals(imported, [Removal("A" * 11 + "_7000_8000", "", "video", "asked", "2026-01-01T00:00:00")])
+    for command in (
+        ("export",),
+        ("export", "--format", "videofolder", "--dry-run"),
+        ("split", "--name", "x"),
+    ):
+        ran = dance(*command)
+        assert ran.code == 1
+        assert "2 clips of removed.csv still here: they must not be published" in ran.err
+        assert f"dance remove {named('A', 0)} {named('A', 2000)} --reason ..." in ran.err
+    assert not (imported.root / "exports").exists()
+    assert not imported.split("x").exists()
+    remove(imported, [named("A", 0), named("A", 2000)], REASON)
+    assert dance("export").code == 0
+    assert dance("split", "--ratios", "50/25/25", "--name", "x").code == 0
 
 
 def test_the_command(fetched: Workspace, dance: Callable[..., Ran]) -> None:
