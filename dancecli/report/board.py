@@ -35,7 +35,7 @@ class BoardSettings:
     """Which runs to show.
 
     Attributes:
-        split: those of this split; None for all.
+        split: those of this split, submissions by its lock; None for all.
         subset: the subset that they are evaluated on.
         add: submissions to check and add first: files of `dance submit`, or folders of them.
         figures: whether to draw the charts for a paper too, into `figures/`.
@@ -264,7 +264,7 @@ def _read_all(
         except DanceError as error:
             left_out.append((name, error.message))
         reporter.progress(done, len(names), name)
-    submitted, refused = read_submissions(workspace, would_add)
+    submitted, refused = read_submissions(workspace, would_add, settings.split)
     left_out += refused
     found = []
     for results in (*read, *submitted):

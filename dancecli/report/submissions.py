@@ -142,15 +142,17 @@ def _digests(workspace: Workspace, known: Mapping[str, Mapping[str, SplitClip]])
 
 
 def read_submissions(
-    workspace: Workspace, more: Mapping[str, Path] = MappingProxyType({})
+    workspace: Workspace, more: Mapping[str, Path] = MappingProxyType({}), wanted: str | None = None
 ) -> tuple[list[RunResults], list[tuple[str, str]]]:
     """Read all submissions for the board, each held against the lock; return the others with the reason.
 
-    Figures that they claim are not looked at: the board computes its own.
+    Figures that they claim are not looked at: the board computes its own. Their split has the name that it
+    has here, whatever its participant called it.
 
     Args:
         workspace: whose leaderboard they are on.
         more: files of those that a dry run would add, by name.
+        wanted: the split whose name counts where several locks agree with a submission.
 
     Raises:
         InputError: a lock file of the workspace is damaged.
@@ -164,6 +166,8 @@ def read_submissions(
         known = references(workspace)
     except WorkspaceError as error:
         return [], [(name, error.message) for name in paths]
+    if wanted in known:
+        known = {wanted: known[wanted], **known}
     for name, path in sorted(paths.items()):
         try:
             one = read_submission(path)
@@ -176,5 +180,6 @@ def read_submissions(
         else:
             gone = removed_in(workspace.split_lock(split)).items()
             removed = {subset: count for subset, count in gone if subset in one.results.subsets}
-            found.append(replace(one.results, removed=removed))
+            run = {**one.results.run, "split": {**one.results.run["split"], "name": split}}
+            found.append(replace(one.results, run=run, removed=removed))
     return found, left_out

@@ -92,6 +92,17 @@ def test_a_removed_clip_that_is_still_here_is_not_published(
     assert board(host, BoardSettings(add=(honest,))).leaderboards
 
 
+def test_a_submission_is_of_the_split_whose_lock_it_agrees_with(honest: Path, host: Workspace) -> None:
+    # Its participant called the split `demo`. Of two locks that agree, the one that is asked for counts.
+    shutil.copy(host.split_lock("benchmark"), host.split_lock("another"))
+    for name in ("benchmark", "another"):
+        (found,) = board(host, BoardSettings(split=name, add=(honest,))).leaderboards
+        assert ([row.name for row in found.rows], found.splits) == (["ours"], (name,))
+    with pytest.raises(WorkspaceError, match=r"no run in .* is of split 'demo'") as refused:
+        board(host, BoardSettings(split="demo"))
+    assert refused.value.hint == "known: another"
+
+
 def test_it_says_nothing_of_the_machine_that_it_was_made_on(honest: Path) -> None:
     with zipfile.ZipFile(honest) as archive:
         card = archive.read(CARD).decode()

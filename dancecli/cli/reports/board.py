@@ -38,7 +38,12 @@ def command(
     workspace_dir: WorkspaceOption = None,
     split: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Show runs on this split only. [default: all]", show_default=False),
+        typer.Option(
+            metavar="NAME",
+            help="Show runs on this split only; submissions belong to the split whose lock they agree with. "
+            "[default: all]",
+            show_default=False,
+        ),
     ] = None,
     subset: Annotated[Subset, typer.Option(help="Subset on which the runs are compared.")] = Subset.TEST,
     add: Annotated[
