@@ -277,6 +277,15 @@ def parse_recipe(table: dict[str, Any], path: Path) -> Recipe:
         raise InputError.at(path, None, error.message, error.hint) from None
 
 
+def recorded_recipe(table: Mapping[str, Any], path: Path) -> Recipe:
+    """Check the recipe in the record of a run, which has all keys; `path` is for the message.
+
+    Raises:
+        InputError: see `parse_recipe`.
+    """
+    return parse_recipe({key: value for key, value in table.items() if value is not None}, path)
+
+
 def _checked(table: Mapping[str, Any]) -> dict[str, Any]:
     """Check keys and types; Recipe checks the ranges."""
     hints = get_type_hints(Recipe)

@@ -94,8 +94,9 @@ def command(
     recipe: Annotated[
         str,
         typer.Option(
-            metavar="NAME|FILE",
-            help="Recipe whose views the baseline uses; take that of the runs it is compared with.",
+            metavar="NAME|FILE|RUN",
+            help="Recipe whose views the baseline uses, or a run that it is compared with, changes by --set "
+            "included.",
         ),
     ] = "default",
     prompts: Annotated[

@@ -12,7 +12,7 @@ from typing import Any
 
 from dancecli.core.errors import ModelError, UsageError
 from dancecli.core.progress import SILENT, Reporter
-from dancecli.core.recipe import read_recipe
+from dancecli.core.recipe import Recipe, read_recipe, recipe_names, recorded_recipe
 from dancecli.core.records import Subset
 from dancecli.model.dataloading.pipelines import frame_sampler
 from dancecli.model.dataloading.split_data import SplitData, load_split, split_record
@@ -49,7 +49,7 @@ class BaselineSettings:
         pretrain: a name of the zoo, or the path of an MMAction2 config.
         weights: None for the model's own, or a file with its head.
         split: its name; None for the latest.
-        recipe: whose views it uses, by name or file: that of the runs it is compared with.
+        recipe: whose views it uses, by name or file, or a run that it is compared with.
         num_clips, num_crops: views of a clip that are averaged.
         name: of the new run; None gives `kinetics400-baseline-<split>-<n>`.
     """
@@ -98,7 +98,7 @@ def baseline(
     Raises:
         ModelError: it knows none of the labels; or its weights are unavailable, unreadable, or not
             known to be in the order of Kinetics-400.
-        UsageError: random weights, which know nothing.
+        UsageError: random weights, which know nothing; or a run without a recipe.
         WorkspaceError: there is no such split, or the name is taken.
     """
     began, created = time.monotonic(), rec.now_utc()
@@ -109,7 +109,7 @@ def baseline(
         raise UsageError(f"{entry.name} has no classifier for Kinetics-400", "use a model of RGB frames")
     data = load_split(workspace, settings.split)
     known = find_known(data)
-    recipe = read_recipe(settings.recipe).with_changes(
+    recipe = _recipe_of(workspace, settings.recipe).with_changes(
         freeze="none", num_clips=settings.num_clips, num_crops=settings.num_crops
     )
     base, recipe = model_base(entry), at_its_size(entry, recipe)
@@ -161,6 +161,16 @@ def baseline(
         }
         record = write_evaluation_run(workspace, name, facts, predictions)
     return RunResult(name, record, (), fresh=True)
+
+
+def _recipe_of(workspace: Workspace, name: str) -> Recipe:
+    """Read a recipe, or that of a run with the changes that it was trained with."""
+    if name in recipe_names() or name not in workspace.runs():
+        return read_recipe(name)
+    found = rec.read_record(workspace, name).get("recipe")
+    if not found:
+        raise UsageError(f"run {name!r} has no recipe: it was not trained", "name the run that was trained")
+    return recorded_recipe(found, rec.RunFolder(workspace.run(name)).record)
 
 
 def find_known(data: SplitData) -> Known:

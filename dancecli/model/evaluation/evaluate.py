@@ -13,7 +13,7 @@ from typing import Any
 from dancecli.core import hashing
 from dancecli.core.errors import ModelError
 from dancecli.core.progress import SILENT, Reporter
-from dancecli.core.recipe import PROBES, Recipe, parse_recipe
+from dancecli.core.recipe import PROBES, Recipe, recorded_recipe
 from dancecli.core.records import Clip, SplitClip, Subset
 from dancecli.model.dataloading.decoding.choice import AUTO, check_decoder, decoder_of, with_decoder
 from dancecli.model.dataloading.pipelines import frame_sampler
@@ -112,8 +112,7 @@ def read_trained(
     name, trained, path = run_checkpoint(workspace, run)
     data = load_split(workspace, split or trained["split"]["name"])
     refuse_other_labels(name, trained["labels"], data)
-    known = {key: value for key, value in trained["recipe"].items() if value is not None}
-    recipe = parse_recipe(known, rec.RunFolder(workspace.run(name)).record)
+    recipe = recorded_recipe(trained["recipe"], rec.RunFolder(workspace.run(name)).record)
     recipe = recipe.with_changes(num_clips=num_clips, num_crops=num_crops)
     entry = find_entry(trained["settings"]["pretrain"])
     base, recipe = model_base(entry), at_its_size(entry, recipe)

@@ -11,7 +11,7 @@ from typing import Any
 
 from dancecli.core.errors import InputError, UsageError, WorkspaceError
 from dancecli.core.hashing import sha256_file
-from dancecli.core.recipe import parse_recipe
+from dancecli.core.recipe import recorded_recipe
 from dancecli.core.records import Subset
 from dancecli.model.dataloading.split_data import SplitData, load_split
 from dancecli.model.networks.weights import NO_WEIGHTS
@@ -63,7 +63,7 @@ def plan_of_stopped_run(workspace: Workspace, settings: FinetuneSettings) -> tup
         resume=True,
         execution=replace(settings.execution, cache=cache),
     )
-    recipe = parse_recipe(_without_none(before["recipe"]), folder.record)
+    recipe = recorded_recipe(before["recipe"], folder.record)
     data = load_split(workspace, saved.split, folds=saved.folds)
     if not _same_test(before, data):
         raise WorkspaceError(
@@ -227,7 +227,3 @@ def reject_other_settings(run: str, given: Any, saved: Any) -> None:
             f"run {run!r} cannot resume with another {flag} than it was started with",
             f"omit {flag} (also in dance.toml), or start a new run without --resume",
         )
-
-
-def _without_none(table: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in table.items() if value is not None}

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 
-from dancecli.core.errors import ModelError, UsageError, WorkspaceError
+from dancecli.core.errors import InputError, ModelError, UsageError, WorkspaceError
 from dancecli.core.labels import LabelSet
 from dancecli.core.progress import Reporter
 from dancecli.core.recipe import Recipe, read_recipe
@@ -20,6 +20,7 @@ from dancecli.model.networks.zoo import find_entry
 from dancecli.model.runs.finetune import FinetuneSettings, finetune
 from dancecli.model.runs.plan import Execution
 from dancecli.storage import tables
+from dancecli.storage.runs import RunFolder, write_record
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -126,6 +127,23 @@ def test_the_baseline_says_known_labels_by_their_rows_and_the_others_never(
         two = torch.stack([scores[300], scores[7]]) / (scores[300] + scores[7])
         assert row.scores[0] == pytest.approx(two[0].item(), abs=1e-4)
     assert not baseline(workspace, settings).fresh
+
+
+def test_the_baseline_takes_the_views_of_a_run(corpus, whole, tiny_model, tiny_recipe):
+    workspace = corpus(test=6)
+    recipe = replace(read_recipe(str(tiny_recipe)), clip_len=4, num_crops=3)
+    run = {"schema": 1, "name": "mine", "status": "done", "recipe": asdict(recipe)}
+    for name, record in (("mine", run), ("fused", {**run, "name": "fused", "recipe": None})):
+        write_record(RunFolder(workspace.run(name)), record)
+    settings = BaselineSettings(str(tiny_model), str(whole()), recipe="mine")
+    record = baseline(workspace, settings, dry_run=True).record
+    assert record["view_protocol"] == "4x1 frames, 1 clip x 3 crops 64, short side 64"
+    one = baseline(workspace, replace(settings, num_crops=1), dry_run=True).record
+    assert one["view_protocol"] == "4x1 frames, 1 clip x 1 center crop 64, short side 64"
+    with pytest.raises(UsageError, match="run 'fused' has no recipe"):
+        baseline(workspace, replace(settings, recipe="fused"))
+    with pytest.raises(InputError, match="no recipe 'nobody'"):
+        baseline(workspace, replace(settings, recipe="nobody"))
 
 
 def scores_of_400(workspace, weights, tiny_model, tiny_recipe, clips):
