@@ -108,7 +108,8 @@ def _responsible(facts: ExportFacts) -> dict[str, str]:
         f"{facts.words('Clips by annotation list')}.",
         "dataCollectionMissingData": f"Requested clips by outcome: "
         f"{facts.words('Outcomes of the requested clips')}. Reasons of those that are not available: "
-        f"{facts.words('Why requested clips are not available')}. Clips of the split that have lost their "
+        f"{facts.words('Why requested clips are not available')}. Files that imports left out: "
+        f"{facts.words('Files that imports left out')}. Clips of the split that have lost their "
         f"file: {count('clips of the split that have lost their file')}.",
         "dataCollectionRawData": f"{count('source videos')} source videos.",
         "dataPreprocessingProtocol": "Each clip was decoded as a whole, counted and hashed. "

@@ -31,8 +31,13 @@ _SECTIONS: dict[str, tuple[tuple[str, _Answer, str], ...]] = {
         ("Does each instance have a label or target?", (), "Yes, one of the classes above."),
         (
             "Is anything missing from it?",
-            ("Outcomes of the requested clips", "Why requested clips are not available"),
-            "Requested clips that are not available are missing, for these reasons.",
+            (
+                "Outcomes of the requested clips",
+                "Why requested clips are not available",
+                "Files that imports left out",
+            ),
+            "Requested clips that are not available are missing, for these reasons, and so is what was "
+            "left out of the folders that were imported. A file that could not be made a clip is in both.",
         ),
         ("Are relations between instances explicit?", ("Groups",), "These groups are known."),
         (

@@ -16,6 +16,7 @@ from dancecli.core.records import NEAR_DUPLICATE, Clip, SplitClip, Subset, near_
 from dancecli.dataset.export.formats import Row
 from dancecli.dataset.export.licenses import may_be_shared
 from dancecli.dataset.groups import read_all_groups
+from dancecli.dataset.left_out import read_left_out
 from dancecli.dataset.quality.audit import AuditSettings, audit
 from dancecli.dataset.quality.stats import count_outcomes
 from dancecli.storage import tables
@@ -105,6 +106,7 @@ def derive_split_facts(workspace: Workspace, split: str, labels: Sequence[str]) 
             FactTable("Removed by request", ("of", "clips"), _removed(workspace, split)),
             FactTable("Corrections in force", ("field", "clips"), _corrected(workspace, split)),
             *_outcomes(workspace),
+            FactTable("Files that imports left out", ("reason", "files"), _left_out(workspace)),
         ),
     )
 
@@ -257,3 +259,8 @@ def _outcomes(workspace: Workspace) -> list[FactTable]:
             ("Why requested clips are not available", "reason", reasons),
         )
     ]
+
+
+def _left_out(workspace: Workspace) -> dict[str, tuple[Value, ...]]:
+    counts = Counter(row.reason for row in read_left_out(workspace))
+    return {name: (count,) for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))}

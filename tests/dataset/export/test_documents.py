@@ -23,6 +23,7 @@ from dancecli.dataset.export.card_check import check_card, differences, facts_in
 from dancecli.dataset.export.export import DOCUMENTS, ExportSettings, Form, documents_of, export
 from dancecli.dataset.export.facts import derive_split_facts
 from dancecli.dataset.groups import add_groups
+from dancecli.dataset.left_out import LeftOut, replace_left_out
 from dancecli.storage import tables
 from dancecli.storage.corrections import Correction, append_corrections
 from dancecli.storage.workspace import Workspace
@@ -320,3 +321,25 @@ def test_a_finished_export_says_which_of_its_documents_no_longer_hold(
         (folder / name).unlink()
     assert dance("export", "--json").json["new"] == 2
     assert dance("export", "--json").json["outdated"] == []
+
+
+def test_files_that_an_import_left_out_are_counted(tmp_path: Path) -> None:
+    workspace = made_up(tmp_path)
+    reasons = ("unreadable", "no-label", "unreadable")
+    rows = [LeftOut(f"/tapes/{i}.mp4", reason, "", "", "", "2026") for i, reason in enumerate(reasons)]
+    replace_left_out(workspace, "/tapes", rows)
+    made = documents_of(workspace, Form.LISTS, "full", augmented=False)
+    sheet = made.text("DATASHEET.md")
+    assert "| unreadable | 2 |\n| no-label | 1 |" in sheet
+    missing = json.loads(made.text("croissant.json"))["rai:dataCollectionMissingData"]
+    assert "Files that imports left out: 2 unreadable, 1 no-label." in missing
+    path = tmp_path / "DATASHEET.md"
+    path.write_text(sheet)
+    assert not check_card(workspace, path).differences
+    replace_left_out(workspace, "/tapes", rows[1:])
+    (found,) = check_card(workspace, path).differences
+    assert (found.fact, found.says, found.gives) == (
+        "Files that imports left out: unreadable: files",
+        "2",
+        "1",
+    )
