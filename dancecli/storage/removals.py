@@ -99,6 +99,11 @@ class Removals:
         """Return the tombstone of a file with this checksum."""
         return self._by_checksum.get(sha256)
 
+    @property
+    def has_checksums(self) -> bool:
+        """Whether files can be held against the tombstones at all."""
+        return bool(self._by_checksum)
+
     @cached_property
     def _by_video(self) -> dict[str, list[tuple[int, int, Removal]]]:
         found: dict[str, list[tuple[int, int, Removal]]] = {}

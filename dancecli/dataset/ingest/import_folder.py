@@ -38,6 +38,7 @@ from dancecli.dataset.ingest.import_plan import (
     made_labels,
     plan_rows,
     rows_of_entries,
+    without_removed,
 )
 from dancecli.dataset.ingest.importer import ClipOutcomes, ImportOptions, Refused, import_clips
 from dancecli.dataset.ingest.own_files import OwnFiles
@@ -164,6 +165,7 @@ def import_folder(
     labels, labels_from, merged = _choose_labels(workspace, settings, files)
     known, removed = read_segments(workspace), read_removals(workspace)
     planned = plan_rows(files, labels, known, clips_there(workspace), settings.dataset, removed)
+    planned = [without_removed(one, removed) for one in planned]
     if listed is not None:
         planned += rows_of_entries(listed, found)
     if not any(one.segment or one.row.status in ("unreadable", REMOVED) for one in planned):

@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
+from dancecli.core.hashing import sha256_file
 from dancecli.core.labels import LabelSet
 from dancecli.core.records import Segment, clip_id_of
 from dancecli.dataset.group_names import tidy_name
@@ -20,7 +21,7 @@ from dancecli.sources.layouts import Layout
 from dancecli.sources.letsdance import DATASET as LETS_DANCE
 from dancecli.sources.letsdance import FrameRun
 from dancecli.sources.list_format import fold_label, spellings_of
-from dancecli.storage.removals import REMOVED, Removals
+from dancecli.storage.removals import REMOVED, Removal, Removals
 from dancecli.video.ffmpeg import frames_in
 
 # Reasons for which a file is left out although nothing is missing without it.
@@ -273,6 +274,23 @@ def plan_rows(
     return [planner.plan(file) for file in files]
 
 
+def without_removed(planned: Planned, removed: Removals) -> Planned:
+    """Leave out a new file that is the very file of a removed clip: encoded again it has other bytes."""
+    if planned.row.status != NEW or not isinstance(planned.media, Path) or not removed.has_checksums:
+        return planned
+    try:
+        tombstone = removed.of_bytes(sha256_file(planned.media))
+    except OSError:
+        # The import says what is wrong with it.
+        return planned
+    return replace(planned, row=_removed(planned.row, tombstone), segment=None) if tombstone else planned
+
+
+def _removed(row: ImportRow, tombstone: Removal) -> ImportRow:
+    said = f"removed on {tombstone.removed_utc[:10]}: {tombstone.reason}"
+    return replace(row, status=REMOVED, clip_id="", text=said)
+
+
 def rows_of_entries(listed: FolderList, found: Iterable[FoundFile]) -> list[Planned]:
     """Give a row to each file that the list names and the folder lacks, or has several of."""
     matches = _match_list(found, listed)
@@ -334,8 +352,7 @@ class _Planner:
         name = row.clip_id or file.video_id
         tombstone = self._removed.find(*stretch) if stretch is not None else None
         if tombstone is not None:
-            said = f"removed on {tombstone.removed_utc[:10]}: {tombstone.reason}"
-            return Planned(replace(row, status=REMOVED, clip_id="", text=said), None, file.media, name)
+            return Planned(_removed(row, tombstone), None, file.media, name)
         if row.status or stretch is None:
             return Planned(replace(row, status=row.status or "unreadable"), None, file.media, name)
         if label is None:

@@ -499,6 +499,28 @@ def test_an_import_does_not_bring_it_back(
     assert len(tables.read(workspace.clips, Clip)) == 1
 
 
+def test_the_file_of_a_removed_clip_is_not_encoded_into_a_new_one(
+    clip_files: list[Path], workspace: Workspace, tmp_path: Path
+) -> None:
+    folder = tmp_path / "tapes" / "tango"
+    folder.mkdir(parents=True)
+    for i in range(2):
+        shutil.copyfile(clip_files[i], folder / f"{'ab'[i] * 11}_000000_000001.mp4")
+    import_folder(workspace, ImportSettings(folder.parent))
+    gone = "a" * 11 + "_0_1000"
+    # Somebody had the clip itself, and calls it otherwise.
+    shutil.copyfile(workspace.clip(gone), folder / "mine.mp4")
+    shutil.copyfile(workspace.clip("b" * 11 + "_0_1000"), folder / "other.mp4")
+    remove(workspace, [gone], REASON)
+    (folder / f"{'a' * 11}_000000_000001.mp4").unlink()
+    for dry_run in (True, False):
+        result = import_folder(workspace, ImportSettings(folder.parent, dry_run=dry_run))
+        (left,) = (row for row in result.files if not row.is_clip)
+        assert (left.path.partition("/")[2], left.status) == ("mine.mp4", "removed-here")
+        assert left.text.endswith(REASON)
+    assert len(tables.read(workspace.clips, Clip)) == 2
+
+
 def test_a_clip_goes_with_those_that_overlap_it(served: ServedVideos, workspace: Workspace) -> None:
     served.want("zumba,a,0,2", "zumba,a,1,3", "zumba,a,2,3")
     fetch(workspace, served.settings())
