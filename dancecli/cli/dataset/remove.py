@@ -118,9 +118,11 @@ def _told_of_files(result: RemovalResult) -> Iterator[str]:
         yield "the leaderboard counted them: run dance board again"
     if {*folders} - {*mine, "reports/board/"}:
         exported = any(name.startswith("exports/") for name in folders)
-        by_hand = "; what was written into their documents by hand goes with them" if exported else ""
+        by_hand = "; what was written into their card and metadata by hand goes with them" if exported else ""
         outside = "exports outside the workspace are not changed"
         yield f"run dance report and dance export again{by_hand}; {outside}"
+    if result.kept:
+        yield f"datasheets with answers, kept for the next export: {', '.join(result.kept)}"
     if submissions:
         names = ", ".join(submissions)
         yield f"submissions that contained them: {names}; write a site again: dance board --site DIR"

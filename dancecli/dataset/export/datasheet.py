@@ -125,6 +125,29 @@ def datasheet(facts: ExportFacts) -> str:
     return "\n".join(lines)
 
 
+def has_answers(text: str) -> bool:
+    """Return whether somebody has written into a datasheet: it has a line that `datasheet` does not write."""
+    known, titles = {"# Datasheet", OPEN, "None."}, set()
+    for section, questions in _SECTIONS.items():
+        known.add(f"## {section}")
+        for question, tables, sentence in questions:
+            known |= {f"**{question}**", sentence}
+            titles |= {f"### {title}" for title in tables}
+    in_table = False
+    for line in map(str.strip, text.splitlines()):
+        if line in titles:
+            in_table = True
+        elif line.startswith("|"):
+            # A table in an answer has no title of ours above it.
+            if not in_table:
+                return True
+        elif line in known:
+            in_table = in_table and not line
+        else:
+            return True
+    return False
+
+
 def fact_lines(table: FactTable) -> Iterator[str]:
     """Yield the lines of a table with its title; one without rows says `None.`."""
     yield from (f"### {table.title}", "")

@@ -12,16 +12,19 @@ after are compared on the same, remaining clips.
 
 from __future__ import annotations
 
+import filecmp
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path, PurePosixPath
 
 from dancecli.core.errors import InputError
 from dancecli.core.records import NEAR_DUPLICATE, Clip, Group
 from dancecli.core.video_files import recording_id, recording_stem
 from dancecli.dataset.clips import read_segments
+from dancecli.dataset.export.datasheet import has_answers
+from dancecli.dataset.export.export import DATASHEET
 from dancecli.dataset.group_names import fold_group, fold_name
 from dancecli.dataset.groups import read_groups
 from dancecli.dataset.upkeep.erase import erase, locks_restated, still_named, unreadable
@@ -29,6 +32,7 @@ from dancecli.dataset.upkeep.named_files import clips_of_file
 from dancecli.dataset.upkeep.running import refuse_running
 from dancecli.dataset.upkeep.traces import Traces, find_traces, locked_clips
 from dancecli.storage import ledger, tables
+from dancecli.storage.files import atomic_file
 from dancecli.storage.removals import (
     CLIP,
     VIDEO,
@@ -58,6 +62,7 @@ class RemovalResult:
         runs: names of the runs whose predictions of the clips were deleted.
         locks: lock files in which references stand in the place of the clips now.
         checkpoints: names of the runs whose checkpoints were deleted, since they held features of clips.
+        kept: copies of the datasheets of deleted exports into which somebody had written.
         still_named_in: texts of the user's own in the workspace that name a clip, and files that may be
             about one and cannot be read; they are not changed.
     """
@@ -71,6 +76,7 @@ class RemovalResult:
     runs: tuple[str, ...]
     locks: tuple[str, ...]
     checkpoints: tuple[str, ...]
+    kept: tuple[str, ...]
     still_named_in: tuple[str, ...]
 
 
@@ -102,6 +108,9 @@ def remove(
         planned = _planned(workspace, names, traces)
         # First of all, so that whatever happens next, nothing brings the clips back.
         add_removals(workspace, _tombstones(scopes, traces.checksum_of, reason))
+        for sheet, copy in _answered_sheets(workspace, traces).items():
+            with atomic_file(copy, "wb") as file:
+                file.write(sheet.read_bytes())
         left = erase(workspace, traces)
     return _with_left(workspace, planned, traces, left)
 
@@ -129,8 +138,22 @@ def _planned(workspace: Workspace, names: Sequence[str], traces: Traces) -> Remo
         runs=traces.runs,
         locks=_names(workspace, locks_restated(workspace, traces)),
         checkpoints=tuple(sorted({name.split("/")[1] for name in files if _is_checkpoint(name)})),
+        kept=_names(workspace, _answered_sheets(workspace, traces).values()),
         still_named_in=(),
     )
+
+
+def _answered_sheets(workspace: Workspace, traces: Traces) -> dict[Path, Path]:
+    """Find the datasheets of exports to delete that have answers, each with the file that is to keep it."""
+    found = {}
+    for sheet in (workspace.root / folder / DATASHEET for folder in traces.folders):
+        if sheet.exists() and has_answers(sheet.read_text(encoding="utf-8", errors="replace")):
+            stem = f"{sheet.parent.name}-{sheet.stem}"
+            names = (f"{stem}{f'-{i}' if i > 1 else ''}{sheet.suffix}" for i in count(1))
+            places = (sheet.parent.with_name(name) for name in names)
+            # The same one is there after a removal that was stopped, another one of an earlier removal.
+            found[sheet] = next(p for p in places if not p.exists() or filecmp.cmp(p, sheet, shallow=False))
+    return found
 
 
 def _beside(workspace: Workspace, names: Sequence[str], ids: Collection[str]) -> tuple[str, ...]:

@@ -46,6 +46,7 @@ from dancecli.dataset.clips import (
     remember_segments,
     workspace_labels,
 )
+from dancecli.dataset.export.datasheet import OPEN, has_answers
 from dancecli.dataset.export.export import ExportSettings, Form, export
 from dancecli.dataset.fetch.fetch import fetch
 from dancecli.dataset.fetch.history import clip_history
@@ -889,6 +890,32 @@ def test_a_clip_of_a_pulled_list_is_not_published_before_it_is_removed(
     remove(imported, [named("A", 0), named("A", 2000)], REASON)
     assert dance("export").code == 0
     assert dance("split", "--ratios", "50/25/25", "--name", "x").code == 0
+
+
+def test_answers_in_the_datasheet_of_an_export_are_kept(
+    imported: Workspace, dance: Callable[..., Ran]
+) -> None:
+    split(imported, SplitSettings(ratios="50/25/25", name="demo"))
+    exports = imported.root / "exports"
+    for form in (Form.LISTS, Form.VIDEOFOLDER):
+        export(imported, ExportSettings(form))
+    for letter, answer, kept in (
+        ("A", "A dance archive.", "demo-lists-DATASHEET.md"),
+        ("B", "| who |\n|---|\n| Ann |", "demo-lists-DATASHEET-2.md"),
+    ):
+        sheet = exports / "demo-lists" / "DATASHEET.md"
+        # What an export writes itself is not kept.
+        assert not has_answers(sheet.read_text())
+        sheet.write_text(sheet.read_text().replace(OPEN, answer, 1))
+        written = sheet.read_bytes()
+        planned = remove(imported, [letter * 11], REASON, dry_run=True)
+        assert (planned.kept, (exports / kept).exists()) == ((f"exports/{kept}",), False)
+        ran = dance("remove", letter * 11, "--reason", REASON)
+        assert f"datasheets with answers, kept for the next export: exports/{kept}" in ran.err
+        assert (exports / kept).read_bytes() == written
+        assert not sheet.exists()
+        export(imported, ExportSettings(Form.LISTS))
+    assert len(list(exports.glob("*.md"))) == 2
 
 
 def test_the_command(fetched: Workspace, dance: Callable[..., Ran]) -> None:
