@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -22,7 +22,7 @@ from dancecli.report.results.submission import (
     scores_digest,
 )
 from dancecli.storage.files import atomic_file
-from dancecli.storage.lockfile import removed_in
+from dancecli.storage.lockfile import references_in, removed_in
 from dancecli.storage.workspace import Workspace
 
 
@@ -62,12 +62,13 @@ def add_submissions(
     """
     files = list(_files(paths))
     known = references(workspace)
+    removed = references_in(map(workspace.split_lock, known))
     here = _digests(workspace, known)
     accepted, kept = dict[str, Path](), list[str]()
     refused: list[tuple[str, str]] = []
     for done, path in enumerate(files, start=1):
         try:
-            found = _checked(workspace, path, known, here)
+            found = _checked(workspace, path, known, here, removed)
         except DanceError as error:
             refused.append((str(path), error.message.removeprefix(f"{path}: ")))
         else:
@@ -98,10 +99,14 @@ def _files(paths: Iterable[Path]) -> Iterable[Path]:
 
 
 def _checked(
-    workspace: Workspace, path: Path, known: Mapping[str, Mapping[str, SplitClip]], here: Mapping[str, str]
+    workspace: Workspace,
+    path: Path,
+    known: Mapping[str, Mapping[str, SplitClip]],
+    here: Mapping[str, str],
+    removed: Collection[str],
 ) -> Submission:
     found = read_submission(path)
-    split = check_submission(found, known)
+    split = check_submission(found, known, removed)
     # What it claims is in the order of its own labels.
     check_figures(found)
     found = _in_host_order(workspace, found, split)
@@ -166,20 +171,21 @@ def read_submissions(
         known = references(workspace)
     except WorkspaceError as error:
         return [], [(name, error.message) for name in paths]
+    gone = references_in(map(workspace.split_lock, known))
     if wanted in known:
         known = {wanted: known[wanted], **known}
     for name, path in sorted(paths.items()):
         try:
             one = read_submission(path)
-            split = check_submission(one, known)
+            split = check_submission(one, known, gone)
             if one.name != name:
                 raise InputError(f"is the submission {one.name}, not {name}")
             one = _in_host_order(workspace, one, split)
         except DanceError as error:
             left_out.append((name, error.message.removeprefix(f"{path}: ")))
         else:
-            gone = removed_in(workspace.split_lock(split)).items()
-            removed = {subset: count for subset, count in gone if subset in one.results.subsets}
+            counts = removed_in(workspace.split_lock(split)).items()
+            removed = {subset: count for subset, count in counts if subset in one.results.subsets}
             run = {**one.results.run, "split": {**one.results.run["split"], "name": split}}
             found.append(replace(one.results, run=run, removed=removed))
     return found, left_out

@@ -73,6 +73,16 @@ def removed_in(path: Path) -> dict[str, int]:
     return Counter(clip.subset for _, clip in lock_rows(path) if is_reference(clip.clip_id))
 
 
+def references_in(paths: Iterable[Path]) -> frozenset[str]:
+    """Return the references in some locks, which stand for clips that were removed by request.
+
+    Raises:
+        InputError: a file is not a lock.
+    """
+    rows = chain.from_iterable(map(lock_rows, paths))
+    return frozenset(clip.clip_id for _, clip in rows if is_reference(clip.clip_id))
+
+
 def lock_rows(path: Path) -> Iterator[tuple[int, SplitClip]]:
     """Yield the rows of a lock with their lines, one at a time; those of removed clips are references.
 

@@ -21,14 +21,15 @@ from helpers.fake_run import make_run
 
 from dancecli.core.errors import DanceError, InputError, UsageError, WorkspaceError
 from dancecli.core.records import Prediction, SplitClip
+from dancecli.dataset.upkeep.remove import remove
 from dancecli.report.board import BoardSettings, board
 from dancecli.report.results.run_results import read_run_results, results_of
 from dancecli.report.results.submission import figures, read_submission
 from dancecli.report.submissions import add_submissions, read_submissions
 from dancecli.report.submit import SubmitSettings, submit
 from dancecli.storage import tables
-from dancecli.storage.lockfile import read_lock, split_digest
-from dancecli.storage.removals import Removal, add_removals
+from dancecli.storage.lockfile import read_lock, references_in, split_digest
+from dancecli.storage.removals import Removal, add_removals, clip_reference
 from dancecli.storage.workspace import Workspace
 
 LABELS = ("wave", "spin", "bounce", "step touch", "robot", "kick ball change")
@@ -101,6 +102,23 @@ def test_a_submission_is_of_the_split_whose_lock_it_agrees_with(honest: Path, ho
     with pytest.raises(WorkspaceError, match=r"no run in .* is of split 'demo'") as refused:
         board(host, BoardSettings(split="demo"))
     assert refused.value.hint == "known: another"
+
+
+def test_a_submission_from_before_a_take_down_is_told_what_to_do(honest: Path, host: Workspace) -> None:
+    rows = read_lock(host.split_lock("benchmark"))
+    for subset in ("train", "test"):
+        gone = next(row.clip_id for row in rows.values() if row.subset == subset)
+        remove(host, [gone], "asked")
+        ((_, why),) = add_submissions(host, [honest]).refused
+        assert "removed by request since: its participant has to remove them too" in why
+        assert gone not in why
+    assert why.startswith("it names 1 train clip, 1 test clip removed")
+    # Who removes them too is welcome, with the run as it was trained.
+    home = Workspace(honest.parent / "home")
+    removed = references_in([host.split_lock("benchmark")])
+    remove(home, [clip for clip in rows if clip_reference(clip) in removed], "asked")
+    (again,) = submit(home, SubmitSettings(RUN, name="ours", out=honest))
+    assert tuple(add_submissions(host, [again.file]).accepted) == ("ours",)
 
 
 def test_it_says_nothing_of_the_machine_that_it_was_made_on(honest: Path) -> None:

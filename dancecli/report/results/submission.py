@@ -18,7 +18,8 @@ import struct
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,11 +27,13 @@ from typing import TYPE_CHECKING, Any
 from dancecli.core.errors import DanceError, InputError, WorkspaceError
 from dancecli.core.hashing import sha256_file
 from dancecli.core.records import Prediction, SplitClip, Subset, arrow_schema
+from dancecli.core.text import pluralize
 from dancecli.report.results.metrics_json import document
 from dancecli.report.results.run_results import RunResults, check_record, results_of
 from dancecli.report.results.summaries import summarize
 from dancecli.storage import tables
 from dancecli.storage.lockfile import read_lock, split_digest, subset_digest
+from dancecli.storage.removals import clip_reference
 from dancecli.storage.runs import DONE
 from dancecli.storage.workspace import Workspace, checked_name
 
@@ -292,7 +295,9 @@ def references(workspace: Workspace) -> dict[str, dict[str, SplitClip]]:
     return {name: read_lock(workspace.split_lock(name)) for name in names}
 
 
-def check_submission(found: Submission, known: Mapping[str, Mapping[str, SplitClip]]) -> str:
+def check_submission(
+    found: Submission, known: Mapping[str, Mapping[str, SplitClip]], removed: Collection[str] = ()
+) -> str:
     """Hold a submission's lock against the locks that are known.
 
     Its test subset must be that of a known split, clip by clip, with the same labels, groups and files.
@@ -302,6 +307,7 @@ def check_submission(found: Submission, known: Mapping[str, Mapping[str, SplitCl
     Args:
         found: the submission.
         known: the known locks, at least one.
+        removed: references of the clips that were removed from them by request.
 
     Returns:
         The name of the split that it agrees with.
@@ -312,6 +318,13 @@ def check_submission(found: Submission, known: Mapping[str, Mapping[str, SplitCl
     objections = {name: list(_objections(found.lock, lock)) for name, lock in known.items()}
     if agreed := [name for name, why in objections.items() if not why]:
         return agreed[0]
+    gone = Counter(row.subset for clip, row in found.lock.items() if clip_reference(clip) in removed)
+    if gone:
+        counts = ", ".join(f"{pluralize(gone[s], f'{s} clip')}" for s in Subset if gone[s])
+        raise InputError(
+            f"it names {counts} removed by request since: its participant has to remove them too, with dance "
+            "remove, and to run dance submit again, without training anew"
+        )
     test = {clip for clip, row in found.lock.items() if row.subset == Subset.TEST}
     shared = {name: len(test & lock.keys()) for name, lock in known.items()}
     name = min(objections, key=lambda n: (-shared[n], len(objections[n]), n))
