@@ -24,8 +24,6 @@ from dancecli.storage.removals import still_here
 from dancecli.storage.runs import DONE, FAILED, INTERRUPTED, read_records
 from dancecli.storage.workspace import Workspace
 
-# Clips that an advised command names.
-_NAMED = 3
 # Clips with these outcomes may still be retrieved; the others are unavailable.
 _RETRIEVABLE = (OutcomeClass.SESSION, OutcomeClass.TRANSIENT)
 # What clips of an import name as their origin; lists that are fetched may be called `kinetics`, too.

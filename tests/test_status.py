@@ -192,7 +192,7 @@ def test_what_a_list_of_removals_names_and_is_here_comes_first(workspace: Worksp
     fill(workspace, clips, LABELS)
     add_removals(workspace, [Removal(clips[3].clip_id, "", "clip", "asked", "2026-01-01T00:00:00")])
     first = status(workspace).advice[0]
-    assert first.command == f"dance remove {clips[3].clip_id} --reason ..."
+    assert first.command == "dance remove removed.csv --reason ..."
     assert first.why == "1 clip of removed.csv still here"
 
 

@@ -125,13 +125,12 @@ CLIP, VIDEO = "clip", "video"
 # Why a blocked clip is missing, as tables count it.
 REMOVED = "removed-here"
 _COLUMNS = tuple(column.name for column in fields(Removal))
-# Clips that an advised command names.
-_NAMED = 3
+REMOVALS = "removed.csv"
 
 
 def removals_file(workspace: Workspace) -> Path:
     """`removed.csv` of a workspace."""
-    return workspace.root / "removed.csv"
+    return workspace.root / REMOVALS
 
 
 def read_removals(workspace: Workspace) -> Removals:
@@ -182,12 +181,11 @@ class StillHere:
     @property
     def command(self) -> str:
         """The command that removes them."""
-        return shlex.join(["dance", "remove", *self.clip_ids[:_NAMED], "--reason", "..."])
+        return shlex.join(["dance", "remove", REMOVALS, "--reason", "..."])
 
     def __str__(self) -> str:
         """Say how many there are."""
-        named = "" if len(self.clip_ids) <= _NAMED else f", {_NAMED} of them named here"
-        return f"{pluralize(len(self.clip_ids), 'clip')} of removed.csv still here{named}"
+        return f"{pluralize(len(self.clip_ids), 'clip')} of {REMOVALS} still here"
 
 
 def still_here(workspace: Workspace, clip_ids: Iterable[str]) -> StillHere | None:

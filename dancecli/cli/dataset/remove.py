@@ -27,7 +27,8 @@ def command(
         list[str],
         typer.Argument(
             metavar="CLIP|VIDEO|GROUP|FILE...",
-            help="Ids of clips or videos, names of groups, or names or paths of imported files, recordings.",
+            help="Ids of clips or videos, names of groups, or names or paths of imported files, recordings; "
+            "removed.csv means all that it names.",
         ),
     ],
     reason: Annotated[

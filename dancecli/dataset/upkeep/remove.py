@@ -35,11 +35,13 @@ from dancecli.storage import ledger, tables
 from dancecli.storage.files import atomic_file
 from dancecli.storage.removals import (
     CLIP,
+    REMOVALS,
     VIDEO,
     Removal,
     Removals,
     add_removals,
     read_removals,
+    removals_file,
     times_of,
     video_of,
 )
@@ -87,7 +89,8 @@ def remove(
 
     Args:
         workspace: where they are.
-        names: ids of clips or of videos, names of groups, or names or paths of files.
+        names: ids of clips or of videos, names of groups, or names or paths of files. `removed.csv` means
+            all that it names, as where somebody else's was copied in.
         reason: why, for the tombstone.
         dry_run: only return what would be removed.
 
@@ -193,7 +196,9 @@ def _resolve(workspace: Workspace, names: Sequence[str]) -> dict[str, str]:
         of_video.setdefault(video_of(clip_id), set()).add(clip_id)
     found: dict[str, str] = {}
     for name in names:
-        if name in known:
+        if name == REMOVALS or Path(name).absolute() == removals_file(workspace).absolute():
+            found |= {clip_id: _scope(clip_id, (), removed) for clip_id in removed.among(known)}
+        elif name in known:
             found |= dict.fromkeys(_overlapping(name, of_video[video_of(name)]), CLIP)
         elif name in of_video:
             found |= dict.fromkeys(of_video[name], VIDEO)
