@@ -165,7 +165,7 @@ def test_a_timeline_goes_out_comes_back_and_becomes_clips(
         going.value.save_as(path)
         path.write_text(path.read_text().replace(SECOND, "a talk"))
         tab.locator("#file").set_input_files(path)
-        said(tab, "imported back.eaf: 2 stretches, 2 as before, 0 new or changed; 0 of before gone")
+        said(tab, "imported back.eaf: 3 stretches, 2 as before, 1 new or changed; 1 of before gone")
         tab.wait_for_selector(".span:has-text('a talk')")
         tab.locator("#clips").click()
         tab.wait_for_selector("#made[open]")
