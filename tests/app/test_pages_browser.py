@@ -17,6 +17,7 @@ from helpers.predicted import make_recording, predicted
 from helpers.runs_workspace import with_runs
 
 from dancecli.app.timelines import Recordings, Span, edit, read_timeline
+from dancecli.model.inference.timeline_files import checksum
 from dancecli.storage.workspace import Workspace
 
 pytestmark = [needs_chromium]
@@ -151,6 +152,30 @@ def test_what_somebody_else_did_meanwhile_is_shown_and_not_overwritten(
         said(tab, "undone: cleared")
         tab.wait_for_function("() => document.querySelectorAll('.span').length === 3")
     assert spans_of(populated) == FOUND
+
+
+def test_a_timeline_that_was_corrected_on_disk_is_named_until_it_is_imported(
+    browser: Any, address: str, place: str, populated: Workspace
+) -> None:
+    document_file = next((populated.root / "reports").glob("predict-*/prediction.json"))
+    document = json.loads(document_file.read_text())
+    eaf = document_file.with_name(f"{document['videos'][0]['file']}.eaf")
+    with opened(browser, address, place, ".span", bears="404") as tab:
+        with tab.expect_download() as going:
+            tab.get_by_role("link", name="ELAN").click()
+        going.value.save_as(eaf)
+        document["timelines"] = {eaf.name: checksum(eaf.read_text())}
+        document_file.write_text(json.dumps(document))
+        eaf.write_text(eaf.read_text().replace(SECOND, "a talk"))
+        tab.goto(f"{address}/timelines")
+        tab.wait_for_selector("td:has-text('changed on disk since')")
+        assert_accessible(tab)
+        tab.get_by_role("link", name="evening.mp4").click()
+        tab.wait_for_selector(f"#changed:has-text('{eaf.name} was changed on')")
+        assert_accessible(tab)
+        tab.locator("#file").set_input_files(eaf)
+        tab.wait_for_selector("#changed", state="hidden")
+        tab.wait_for_selector(".span:has-text('a talk')")
 
 
 def test_a_timeline_goes_out_comes_back_and_becomes_clips(

@@ -54,9 +54,11 @@ function settle(answer) {
 // What was corrected on disk, as in ELAN, is not shown before it is imported.
 function tellChanged(files) {
   $("changed").hidden = !files.length;
-  $("changed").textContent = files.map(({path, changed_utc: when, problem}) =>
-    `${path} was changed on ${new Date(when).toLocaleString()}, since dance predict wrote it. This page does not show that: ` +
-    (problem ? `it cannot be imported (${problem}).` : "choose the file with Import below to have it here; Undo takes it back.")).join(" ");
+  $("changed").textContent = files.map(({path, changed_utc: when, problem}) => {
+    const [folder, name] = [path.slice(0, path.lastIndexOf("/")), path.slice(path.lastIndexOf("/") + 1)];
+    return `${name} was changed on ${new Date(when).toLocaleString()}, since dance predict wrote it, which this page does not show. ` +
+      (problem ? `It cannot be imported: ${problem}.` : `Choose it with Import below to have it here; Undo takes it back. It is in ${folder}.`);
+  }).join(" ");
 }
 
 function save(action, said) {
