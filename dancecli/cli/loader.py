@@ -13,6 +13,7 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 from dancecli.cli.config_file import key_of, read_defaults, toml_of, workspace_flag
 from dancecli.cli.dashed_ids import ids_last
 from dancecli.cli.registry import COMMANDS, PANELS
+from dancecli.core.text import shown
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -58,6 +59,16 @@ class SettingsCommand(TyperCommand):
             workspace = Workspace.locate(workspace_flag(args, options))
             extra["default_map"] = self.defaults(workspace)
         return super().make_context(info_name, args, parent=parent, **extra)
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:  # type: ignore[override]  # as there
+        """Parse the command line; who names a run by its place learns the option for it."""
+        ctx.allow_extra_args = True
+        rest = super().parse_args(ctx, args)
+        if rest and not ctx.resilient_parsing:
+            takes_run = any("--run" in param.opts for param in self.params)
+            guess = f" Did you mean --run {shown(rest[0])}?" if takes_run else ""
+            ctx.fail(f"Got unexpected extra argument(s) ({shown(' '.join(rest))}).{guess}")
+        return rest
 
     def get_params(self, ctx: Context) -> Any:  # type: ignore[override]  # as in make_context
         """Return the parameters; flags without a value show none in the help."""
