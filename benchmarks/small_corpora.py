@@ -145,7 +145,8 @@ def draw_corpora(pool: Pool, draws: int) -> Iterator[Corpus]:
     for size in SIZES:
         for draw in range(draws):
             seed = 100 * draw + size
-            train = draw_clips(everything, pool.labels.tolist(), pool.groups, size, seed)
+            names = [*map(str, everything)]
+            train = draw_clips(everything, pool.labels.tolist(), pool.groups, names, size, seed)
             seen = {pool.groups[i] for i in train}
             rng = np.random.default_rng(seed)
             truth = pool.labels[train].numpy()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from dancecli.core.text import pluralize
 from dancecli.report.pages.templating import render
 from dancecli.report.plots import layout
 from dancecli.report.statistics.intervals import Estimate, proportion
@@ -119,7 +120,7 @@ def write_learning_curve(
                 rows=rows,
                 forecasts=found,
                 advice=advice_of(rows, found),
-                steps=[next_step(found)],
+                steps=[next_step(rows, found)],
                 tested=document["tested"],
                 chart=layout,
                 curve=_chart(rows, found),
@@ -131,6 +132,11 @@ def write_learning_curve(
 def advice_of(rows: Sequence[CurveRow], forecasts: Sequence[Forecast]) -> str:
     """Say in a sentence what more clips would bring."""
     one, last = forecasts[0], rows[-1].clips
+    if rows[-1].estimate.rate == 1:
+        return (
+            f"all tested clips are right with {pluralize(round(last), 'training clip')}, so this test "
+            "cannot show what more would bring"
+        )
     more = round(one.clips - last)
     return (
         f"{more} more training clips ({last:.0f} to {one.clips:.0f}) would bring about "
@@ -139,8 +145,10 @@ def advice_of(rows: Sequence[CurveRow], forecasts: Sequence[Forecast]) -> str:
     )
 
 
-def next_step(forecasts: Sequence[Forecast]) -> tuple[str, str]:
+def next_step(rows: Sequence[CurveRow], forecasts: Sequence[Forecast]) -> tuple[str, str]:
     """Say what to do next after a learning curve, with its command."""
+    if rows[-1].estimate.rate == 1:
+        return "nothing is left to gain on these test clips, so get more, to test by too:", "dance fetch"
     if forecasts[0].low > 0:
         return "more clips make it better, so get some:", "dance fetch"
     return "it is not certain that more clips make it better, so try other settings:", "dance tune"

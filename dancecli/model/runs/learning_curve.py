@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from dancecli.core.errors import UsageError
@@ -34,8 +35,8 @@ class CurvePoint:
     """The models of one size.
 
     Attributes:
-        per_class: training clips per class; `ALL` for all.
-        clips: mean number of training clips.
+        per_class: training clips per class, without augmented ones; `ALL` for all.
+        clips: mean number of training clips, likewise.
         hits: for each draw, whether each tested clip was classified correctly.
     """
 
@@ -120,8 +121,11 @@ def learning_curve(
     folder.root.mkdir(parents=True, exist_ok=True)
     job = replace(make_job(workspace, plan, reporter), folder=folder)
     groups = subset_groups(workspace, plan.data)
-    labels = [example.label_index for example in plan.data.examples[Subset.TRAIN]]
-    kept = _useful(sizes, labels, reporter)
+    examples = plan.data.examples[Subset.TRAIN]
+    labels = [example.label_index for example in examples]
+    # Augmented copies are trained on with their clip, and are none to count: nobody can collect more of them.
+    originals = [example.clip_id.partition(".")[0] for example in examples]
+    kept = _useful(sizes, list(dict(zip(originals, labels, strict=True)).values()), reporter)
     with silence(folder):
         init_default_scope("mmaction")
         solver = HeadSolver(job, reporter)
@@ -131,7 +135,10 @@ def learning_curve(
             hits, counts = [], []
             for draw in range(_draws(size, draws)):
                 reporter.progress(done, total, f"learning curve · {size or 'all'} clips per class")
-                found, trained = _test(solver, parts, size, draw, labels, groups)
+                draw_of = partial(
+                    draw_clips, labels=labels, groups=groups, originals=originals, size=size, seed=draw
+                )
+                found, trained = _test(solver, parts, draw_of, groups, originals)
                 hits.append(found)
                 counts.append(trained)
                 done += 1
@@ -145,12 +152,18 @@ def learning_curve(
         "split": split_record(plan.data),
         "views": views["test"],
         "draws": draws,
+        "copies": plan.data.num_copies,
     }
     return Curve(tuple(points), tuple(group_of[clip] for clip in tested), len(plan.data.labels), facts)
 
 
 def draw_clips(
-    clips: Iterable[int], labels: Sequence[int], groups: Sequence[str], size: int, seed: int
+    clips: Iterable[int],
+    labels: Sequence[int],
+    groups: Sequence[str],
+    originals: Sequence[str],
+    size: int,
+    seed: int,
 ) -> list[int]:
     """Draw clips per class, group by group; a smaller draw of a seed lies within a larger one.
 
@@ -158,6 +171,7 @@ def draw_clips(
         clips: indices to draw from.
         labels: class of each clip.
         groups: group of each clip.
+        originals: the clip that each is, or is an augmented copy of: copies go with it, and do not count.
         size: clips of each class, or as many as there are; `ALL` for all.
         seed: another seed gives another draw.
     """
@@ -170,12 +184,16 @@ def draw_clips(
             keyed_order({groups[i] for i in chosen}, str, seed=seed, purpose="learning curve")
         )
     }
+    with_copies: dict[str, list[int]] = {}
+    for i in chosen:
+        with_copies.setdefault(originals[i], []).append(i)
     taken: dict[int, int] = {}
-    found = []
-    for i in sorted(chosen, key=lambda i: (place[groups[i]], i)):
-        if taken.get(labels[i], 0) < size:
-            taken[labels[i]] = taken.get(labels[i], 0) + 1
-            found.append(i)
+    found: list[int] = []
+    for same in sorted(with_copies.values(), key=lambda same: (place[groups[same[0]]], same[0])):
+        label = labels[same[0]]
+        if taken.get(label, 0) < size:
+            taken[label] = taken.get(label, 0) + 1
+            found += same
     return sorted(found)
 
 
@@ -217,18 +235,17 @@ def _parts(plan: Plan) -> Iterator[tuple[list[int] | range, list[int] | range]]:
 def _test(
     solver: HeadSolver,
     parts: Sequence[tuple[Sequence[int], Sequence[int]]],
-    size: int,
-    draw: int,
-    labels: Sequence[int],
+    draw_of: Callable[[Sequence[int]], list[int]],
     groups: Sequence[str],
+    originals: Sequence[str],
 ) -> tuple[tuple[bool, ...], float]:
     """Train on a draw, and test; return the hits in the order of the clips, and the number trained on."""
     hits: dict[int, bool] = {}
     trained = 0
     for train, test in parts:
-        chosen = draw_clips(train, labels, groups, size, draw)
+        chosen = draw_of(train)
         solver.solve(groups, chosen)
-        trained += len(chosen)
+        trained += len({originals[i] for i in chosen})
         for clip, row in zip(test, solver.predict(Subset.TEST, test), strict=True):
             hits[clip] = top_k_correct(row.scores, row.label_index, 1)
     return tuple(hits[clip] for clip in sorted(hits)), trained / len(parts)

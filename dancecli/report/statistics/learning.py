@@ -90,11 +90,13 @@ def forecast(
     resampled = fit_power_law(clips, np.stack(of_point, -1), len(groups))
     found = []
     for count in more:
-        gain = _error(fitted, clips[-1]) - _error(fitted, count)
-        gains = _error(resampled, clips[-1]) - _error(resampled, count)
+        # The law lies above or below the last point, and nobody gains more than the errors that are left.
+        gain = min(_error(fitted, clips[-1]) - _error(fitted, count), errors[-1])
+        gains = np.minimum(_error(resampled, clips[-1]) - _error(resampled, count), of_point[-1])
         low, high = np.quantile(gains, (0.025, 0.975))
-        rate = 1 - float(errors[-1]) + float(gain)
-        found.append(Forecast(count, min(1.0, rate), float(gain), float(low), float(high)))
+        found.append(
+            Forecast(count, 1 - float(errors[-1]) + float(gain), float(gain), float(low), float(high))
+        )
     return tuple(found)
 
 

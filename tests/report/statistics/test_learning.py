@@ -32,3 +32,13 @@ def test_the_interval_of_the_gain_holds_the_true_gain() -> None:
         assert found.low <= found.gain <= found.high
         held += found.low <= truth <= found.high
     assert held >= 54
+
+
+def test_nobody_gains_more_than_the_errors_that_are_left() -> None:
+    hits = [np.arange(12)[None] >= wrong for wrong in (6, 4, 2, 0)]
+    (found,) = forecast(CLIPS, hits, [f"v{i}" for i in range(12)], [400.0])
+    assert (found.rate, found.gain, found.low, found.high) == (1, 0, 0, 0)
+    hits[-1] = np.arange(12)[None] >= 1
+    (found,) = forecast(CLIPS, hits, [f"v{i}" for i in range(12)], [40_000.0])
+    assert found.rate <= 1
+    assert found.gain <= found.high <= 3 / 12
