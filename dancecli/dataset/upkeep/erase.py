@@ -184,20 +184,25 @@ class _Hashes:
     test: str
 
 
-def _erase_from_split(path: Path, traces: Traces) -> tuple[_Hashes, _Hashes]:
-    """Drop the rows of a split and count them in its metadata; its hash is that of the remaining clips.
+@dataclass(frozen=True)
+class _Restated:
+    """What became of a split: its hashes before and after, and how many clips of each subset went."""
 
-    Returns:
-        Its hashes before and after.
-    """
+    before: _Hashes
+    after: _Hashes
+    gone: Mapping[str, int]
+
+
+def _erase_from_split(path: Path, traces: Traces) -> _Restated:
+    """Drop the rows of a split and count them in its metadata; its hash is that of the remaining clips."""
     meta, rows = tables.read_meta(path), tables.read(path, SplitClip)
     kept = [
         replace(row, group=video_reference(row.group)) if row.group in traces.gone_videos else row
         for row in rows
         if row.clip_id not in traces.clip_ids
     ]
-    removed = Counter(json.loads(meta.get("split.removed", "{}")))
-    removed.update(row.subset for row in rows if row.clip_id in traces.clip_ids)
+    gone = Counter(row.subset for row in rows if row.clip_id in traces.clip_ids)
+    removed = Counter(json.loads(meta.get("split.removed", "{}"))) + gone
     counts = Counter(row.subset for row in kept)
     meta |= {
         "split.removed": json.dumps({s.value: removed[s.value] for s in Subset if removed[s.value]}),
@@ -207,30 +212,35 @@ def _erase_from_split(path: Path, traces: Traces) -> tuple[_Hashes, _Hashes]:
     }
     before = _Hashes(tables.read_meta(path)["split.hash"], _test_digest(rows))
     tables.write(path, SplitClip, kept, meta)
-    return before, _Hashes(meta["split.hash"], _test_digest(kept))
+    return _Restated(before, _Hashes(meta["split.hash"], _test_digest(kept)), gone)
 
 
 def _test_digest(rows: list[SplitClip]) -> str:
     return subset_digest((r.clip_id, r.sha256, r.label) for r in rows if r.subset == Subset.TEST)
 
 
-def _restate_run(folder: RunFolder, restated: Mapping[str, tuple[_Hashes, _Hashes]]) -> None:
-    """Give a run the hashes of the remaining clips, so that later runs are compared with it."""
+def _restate_run(folder: RunFolder, restated: Mapping[str, _Restated]) -> None:
+    """Give a run the hashes of the remaining clips, so that later runs are compared with it.
+
+    How many clips went since is kept: it was trained on them.
+    """
     try:
         record = recorded(folder)
     except DanceError:
         return
     split = record.get("split") or {}
-    before, after = restated.get(split.get("name", ""), (None, None))
-    if before is None or after is None or split.get("hash") != before.split:
+    found = restated.get(split.get("name", ""))
+    if found is None or split.get("hash") != found.before.split:
         return
-    new = {"hash": after.split}
-    if split.get("test_hash") == before.test:
-        new["test_hash"] = after.test
+    new = {"hash": found.after.split}
+    if split.get("test_hash") == found.before.test:
+        new["test_hash"] = found.after.test
     meta = {"hash": "split.hash", "test_hash": "test.hash"}
     for path in folder.score_tables:
         _set_meta(path, {meta[key]: value for key, value in new.items()})
-    write_record(folder, record | {"split": {**split, **new}})
+    since = Counter(split.get("removed_since", {})) + Counter(found.gone)
+    counted = {"removed_since": {s.value: since[s.value] for s in Subset if since[s.value]}} if since else {}
+    write_record(folder, record | {"split": {**split, **new, **counted}})
 
 
 def _set_meta(path: Path, changes: Mapping[str, str]) -> None:

@@ -252,19 +252,41 @@ def lead(results: RunResults) -> str:
 
 def _training(results: RunResults) -> str:
     """Say what it was trained on and how long, and on what it is evaluated if that is something else."""
-    split, clips = _table(results.run, "split"), pluralize(sum(results.train_counts), "clip")
+    split, elsewhere = _table(results.run, "split"), _trained_elsewhere(results.run)
+    gone = 0 if elsewhere else _trained_and_gone(split)
+    clips = pluralize(sum(results.train_counts) + gone, "clip")
     if folds := _table(results.run, "cross_validation").get("folds"):
-        return f"cross-validated in {folds} folds on {clips} of split “{split['name']}”"
-    elsewhere = _trained_elsewhere(results.run)
+        return f"cross-validated in {folds} folds on {clips} of split “{split['name']}”{_since(gone)}"
     of = elsewhere.get("split") if elsewhere else split["name"]
     trained = f"trained as run {elsewhere['run']}" if elsewhere else "trained"
     if of:
-        trained += f" on {f'{clips} of ' if sum(results.train_counts) else ''}split “{of}”"
+        trained += f" on {f'{clips} of ' if sum(results.train_counts) else ''}split “{of}”{_since(gone)}"
     if val := split.get("val_in_train"):
         trained += f" (with the {val} of its validation subset, which are too few to choose by)"
-    if epochs := _table(results.run, "optim").get("epochs"):
+    if epochs := _optim(results.run).get("epochs"):
         trained += f" for {pluralize(epochs, 'epoch')}"
     return f"{trained}, evaluated on split “{split['name']}”" if elsewhere else trained
+
+
+def _optim(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Read how it was trained; a head that was fitted has neither a learning rate nor epochs."""
+    found = _table(run, "optim")
+    return {k: v for k, v in found.items() if k != "epochs" or found.get("lr") is not None}
+
+
+def _trained_and_gone(split: Mapping[str, Any]) -> int:
+    """Count the clips that were trained on and were removed on request since."""
+    of = {**_table(split, "removed_since")}
+    subsets = (
+        Subset
+        if split.get("folds")
+        else (Subset.TRAIN, *((Subset.VAL,) if split.get("val_in_train") else ()))
+    )
+    return sum(of.get(subset.value, 0) for subset in subsets)
+
+
+def _since(gone: int) -> str:
+    return f" ({gone} of them removed on request since)" if gone else ""
 
 
 def _trained_elsewhere(run: Mapping[str, Any]) -> dict[str, Any]:
@@ -391,6 +413,7 @@ def facts(results: RunResults) -> list[tuple[str, list[tuple[str, str]]]]:
                 ("ratios", split.get("ratios")),
                 ("seed of the split", split.get("seed")),
                 ("clips", ", ".join(f"{subset} {n}" for subset, n in counts.items())),
+                ("removed since", ", ".join(f"{s} {n}" for s, n in _table(split, "removed_since").items())),
                 ("split hash", split.get("hash")),
                 ("test hash", split.get("test_hash")),
                 *((subset, note) for subset in results.subsets if (note := results.removal_note(subset))),
@@ -409,7 +432,7 @@ def facts(results: RunResults) -> list[tuple[str, list[tuple[str, str]]]]:
         (
             "Training",
             [
-                *_table(run, "optim").items(),
+                *_optim(run).items(),
                 ("head", _head_start(_table(run, "head"))),
                 ("validation clips trained on", split.get("val_in_train")),
                 ("seed", run.get("seed")),

@@ -367,6 +367,25 @@ def test_copies_that_a_file_manager_made_are_erased_too(imported: Workspace) -> 
     )
 
 
+def test_a_run_goes_on_to_say_what_it_was_trained_on(imported: Workspace, dance: Callable[..., Ran]) -> None:
+    make_everything(imported, named("A", 0))
+    rows = tables.read(imported.split("demo"), SplitClip)
+    trained = [row for row in rows if row.subset == "train"]
+    assert dance("report", "--run", "old").code == 0
+    page = imported.report("old") / "index.html"
+    assert f"trained on {len(trained)} clips of split “demo”" in page.read_text()
+    remove(imported, [trained[0].group], REASON)
+    gone = sum(row.group == trained[0].group for row in trained)
+    assert dance("report", "--run", "old").code == 0
+    words = f"trained on {len(trained)} clips of split “demo” ({gone} of them removed on request since)"
+    assert words in page.read_text()
+    # One that was trained afterwards has only seen what is left.
+    make_run(imported, "new", tables.read(imported.split("demo"), SplitClip))
+    assert dance("report", "--run", "new").code == 0
+    left = (imported.report("new") / "index.html").read_text()
+    assert f"trained on {len(trained) - gone} clips of split “demo”." in left
+
+
 def test_a_split_stays_comparable(imported: Workspace, dance: Callable[..., Ran], tmp_path: Path) -> None:
     make_everything(imported, named("A", 0))
     published = tmp_path / "published.lock.csv"

@@ -206,6 +206,17 @@ def test_an_evaluation_on_the_split_of_its_training_says_so_once(workspace: Work
     assert "trained on 24 clips of split “demo” for 10 epochs." in page
 
 
+def test_a_head_that_was_fitted_has_no_epochs(workspace: Workspace) -> None:
+    made = make_run(workspace.root, ("wave", "spin"), test=6, train=24)
+    path = made.run("inception-demo-1") / "run.json"
+    optim = {"epochs": 1, "optimizer": "L-BFGS, to convergence", "lr": None}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"optim": optim}))
+    page = report(made, ReportSettings()).page.read_text()
+    assert "trained on 24 clips of split “demo”." in page
+    assert "<dt>epochs</dt>" not in page
+    assert "L-BFGS" in page
+
+
 def test_what_decoded_the_clips_and_computed_features_is_said(workspace: Workspace) -> None:
     made = make_run(workspace.root, ("wave", "spin"), test=6)
     path = made.run("inception-demo-1") / "run.json"
