@@ -162,16 +162,20 @@ def _stdout_width() -> int:
 
 
 def print_scores(record: dict[str, Any]) -> None:
-    """Print a run's top-1 and top-5 on val and test, with the test views."""
-    rows: list[tuple[object, ...]] = []
-    for subset, found in record["results"].items():
-        if found:
-            n = found["n"]
-            rows.append(
-                (subset, n, *(f"{k}/{n} ({100 * k / n:.1f} %)" for k in (found["top1"], found["top5"])))
-            )
+    """Print a run's accuracy on val and test, with the test views."""
+    kinds = shares(len(record["labels"]))
+    rows = [
+        (subset, n := found["n"], *(f"{found[key]}/{n} ({100 * found[key] / n:.1f} %)" for key in kinds))
+        for subset, found in record["results"].items()
+        if found
+    ]
     print_result(f"run {record['name']}: {record['views']['test']}")
-    print_result(table(("subset", "clips", "top-1", "top-5"), rows))
+    print_result(table(("subset", "clips", *kinds.values()), rows))
+
+
+def shares(classes: int) -> dict[str, str]:
+    """Name the accuracies that say something of so many classes, by their keys: five are all in the top 5."""
+    return {"top1": "top-1", **({"top5": "top-5"} if classes > 5 else {})}
 
 
 def open_workspace(given: Path | None, *, create: bool = True) -> Workspace:

@@ -19,7 +19,12 @@ Dance = Callable[..., Ran]
 
 def record(run: str, right: int) -> dict[str, object]:
     scores = {"n": 50, "top1": right, "top5": 50}
-    return {"name": run, "results": {"val": None, "test": scores}, "views": {"test": "64 frames, 1 clip"}}
+    return {
+        "labels": [*"abcdefghi"],
+        "name": run,
+        "results": {"val": None, "test": scores},
+        "views": {"test": "64 frames, 1 clip"},
+    }
 
 
 @pytest.fixture
@@ -64,6 +69,15 @@ def test_a_narrow_terminal_loses_no_value(
     assert max(map(len, printed.splitlines())) <= columns
     assert "97-100" in printed
     assert printed.count(name[0]) >= name.count(name[0])
+
+
+@pytest.mark.parametrize(("classes", "told"), [(5, False), (6, True)])
+def test_what_cannot_be_wrong_is_no_result(
+    classes: int, told: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels, results = list(map(str, range(classes))), {"val": None, "test": {"n": 9, "top1": 6, "top5": 9}}
+    console.print_scores({"name": "run", "views": {"test": "1 view"}, "labels": labels, "results": results})
+    assert ("top-5" in capsys.readouterr().out) is told
 
 
 def test_both_streams_and_their_fusion_are_listed(

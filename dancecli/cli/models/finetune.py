@@ -13,6 +13,7 @@ from dancecli.cli.console import (
     print_result,
     print_scores,
     reporting_phases,
+    shares,
     table,
 )
 from dancecli.cli.models.finetune_options import (
@@ -386,7 +387,7 @@ def _show_group(group: GroupResult) -> None:
     found = group.document
     rows: list[tuple[object, ...]] = []
     for subset, result in found["results"].items():
-        for key, title in (("top1", "top-1"), ("top5", "top-5")) if result else ():
+        for key, title in shares(len(group.records[0]["labels"])).items() if result else ():
             at = result[key]
             counts = ", ".join(map(str, at["k"]))
             span = f"{100 * at['min']:.1f}-{100 * at['max']:.1f} %"

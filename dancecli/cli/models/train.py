@@ -16,6 +16,7 @@ from dancecli.cli.console import (
     print_result,
     print_scores,
     reporting_phases,
+    shares,
     table,
 )
 from dancecli.cli.models.finetune_options import GpusOption
@@ -250,6 +251,7 @@ def _launch(workspace: Workspace, settings: TrainSettings) -> int:
 
 
 def _show(result: RunResult) -> None:
+    kinds = shares(len(next(iter(result.members.values()))["labels"]))
     for subset in ("val", "test"):
         found = {name: record["results"][subset] for name, record in result.members.items()}
         rows = [
@@ -257,13 +259,13 @@ def _show(result: RunResult) -> None:
                 name,
                 result.members[name]["name"],
                 scores["n"],
-                *(_share(scores, key) for key in ("top1", "top5")),
+                *(_share(scores, key) for key in kinds),
             )
             for name, scores in found.items()
             if scores
         ]
         if rows:
-            print_result(table((subset, "run", "clips", "top-1", "top-5"), rows))
+            print_result(table((subset, "run", "clips", *kinds.values()), rows))
     print_result(f"test views: {next(iter(result.members.values()))['views']['test']}")
     print_result(f"next: dance report --run {result.name}")
     if "both" in result.members:

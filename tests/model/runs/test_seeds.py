@@ -105,7 +105,7 @@ def test_mean_and_spread_are_those_of_the_shares():
 def test_that_runs_are_identical_is_said_after_the_table(capsys, head):
     found = {"n": 8, "top1": 5, "top5": 8}
     record = {
-        "name": "g-seed0", "seed": 0, "split": {}, "views": {"test": "1 view"},
+        "name": "g-seed0", "seed": 0, "split": {}, "views": {"test": "1 view"}, "labels": ["a", "b"],
         "results": {"val": None, "test": found}, "probe": {"protocol": "full", "head": head},
     }  # fmt: skip
     _show_group(GroupResult("g", (record, record), 2))
