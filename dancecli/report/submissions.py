@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from dancecli.core.errors import DanceError, InputError, WorkspaceError
 from dancecli.core.progress import SILENT, Reporter
@@ -21,6 +22,7 @@ from dancecli.report.results.submission import (
     references,
     scores_digest,
 )
+from dancecli.report.submitted.record import check_record
 from dancecli.storage.files import atomic_file
 from dancecli.storage.lockfile import references_in, removed_in
 from dancecli.storage.workspace import Workspace
@@ -107,6 +109,7 @@ def _checked(
 ) -> Submission:
     found = read_submission(path)
     split = check_submission(found, known, removed)
+    check_record(found, known[split], removed_in(workspace.split_lock(split)))
     # What it claims is in the order of its own labels.
     check_figures(found)
     found = _in_host_order(workspace, found, split)
@@ -178,14 +181,20 @@ def read_submissions(
         try:
             one = read_submission(path)
             split = check_submission(one, known, gone)
+            removed = removed_in(workspace.split_lock(split))
+            check_record(one, known[split], removed)
             if one.name != name:
                 raise InputError(f"is the submission {one.name}, not {name}")
             one = _in_host_order(workspace, one, split)
         except DanceError as error:
             left_out.append((name, error.message.removeprefix(f"{path}: ")))
         else:
-            counts = removed_in(workspace.split_lock(split)).items()
-            removed = {subset: count for subset, count in counts if subset in one.results.subsets}
-            run = {**one.results.run, "split": {**one.results.run["split"], "name": split}}
-            found.append(replace(one.results, run=run, removed=removed))
+            shown = {subset: count for subset, count in removed.items() if subset in one.results.subsets}
+            found.append(replace(one.results, run=_as_here(one.results.run, split), removed=shown))
     return found, left_out
+
+
+def _as_here(run: Mapping[str, Any], split: str) -> dict[str, Any]:
+    """Name the split of a submission as it is named here, where a lock makes it, however it was made."""
+    stated = {key: value for key, value in run["split"].items() if key not in ("ratios", "seed")}
+    return {**run, "split": {**stated, "name": split, "flags": f"--lock {split}.lock.csv --name {split}"}}

@@ -33,7 +33,14 @@ MODEL = (
     "model.runs",
     "model.tuning",
 )
-REPORT = ("report", "report.statistics", "report.results", "report.plots", "report.pages")
+REPORT = (
+    "report",
+    "report.statistics",
+    "report.results",
+    "report.plots",
+    "report.pages",
+    "report.submitted",
+)
 CLI = ("cli", "cli.start", "cli.dataset", "cli.inspect", "cli.models", "cli.reports")
 
 _MEDIA = (*BASE, "video", "video.pose", "video.trajectories", "engine")
@@ -100,6 +107,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "report.results": (*BASE, "report.statistics"),
     "report.plots": (*BASE, "report.statistics", "report.results"),
     "report.pages": (*BASE, "report.statistics", "report.results", "report.plots"),
+    "report.submitted": (*BASE, "report.results"),
     "report": (*BASE, *REPORT),
     "demo": (*_MEDIA, "sources", *DATASET, *MODEL, *REPORT),
     # The demo's corpus and video site serve the quick form of the reproduction.

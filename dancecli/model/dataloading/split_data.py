@@ -326,6 +326,7 @@ def split_record(data: SplitData) -> dict[str, Any]:
         "ratios": data.meta["split.ratios"],
         "flags": data.meta.get("split.flags", ""),
         "counts": data.counts,
+        **({"augmented": data.num_copies} if data.num_copies else {}),
         **({"val_in_train": data.val_in_train} if data.val_in_train else {}),
         "train_hash": data.train_hash,
         "val_hash": data.val_hash,

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 SHOWN_SCORES = 4
 UNSURE_CLIPS = 60
 SHOWN_PAIRS = 8
+# What no file of a submission can show.
+_STATED = "model, weights, augmented clips, training, seed, time, speed and versions"
 # What the page's script is joined from.
 SCRIPTS = ("common.js", "report.js")
 
@@ -414,6 +416,7 @@ def facts(results: RunResults) -> list[tuple[str, list[tuple[str, str]]]]:
                 ("seed of the split", split.get("seed")),
                 ("clips", ", ".join(f"{subset} {n}" for subset, n in counts.items())),
                 ("removed since", ", ".join(f"{s} {n}" for s, n in _table(split, "removed_since").items())),
+                ("augmented clips in train", None if elsewhere else split.get("augmented")),
                 ("split hash", split.get("hash")),
                 ("test hash", split.get("test_hash")),
                 *((subset, note) for subset in results.subsets if (note := results.removal_note(subset))),
@@ -448,6 +451,7 @@ def facts(results: RunResults) -> list[tuple[str, list[tuple[str, str]]]]:
             ],
         ),
         ("Versions", list(_table(run, "versions").items())),
+        ("Submission", [("as its participant states", _STATED if run.get("submitted") else "")]),
     ]
     return [(title, named) for title, rows in groups if (named := _named(rows))]
 

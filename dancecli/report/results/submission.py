@@ -21,6 +21,7 @@ import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,10 +32,9 @@ from dancecli.core.text import pluralize
 from dancecli.report.results.metrics_json import document
 from dancecli.report.results.run_results import RunResults, check_record, results_of
 from dancecli.report.results.summaries import summarize
-from dancecli.storage import tables
+from dancecli.storage import runs, tables
 from dancecli.storage.lockfile import read_lock, split_digest, subset_digest
 from dancecli.storage.removals import clip_reference
-from dancecli.storage.runs import DONE
 from dancecli.storage.workspace import Workspace, checked_name
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ _FOLDER = re.compile(r"(?<![^\s=,])(?:[A-Za-z]:)?[\\/](?:[^\\/\s]+[\\/])+")
 # The types of what a page shows of a record that somebody else wrote; all of it may be missing.
 _TYPES: dict[tuple[str, ...], type | tuple[type, ...]] = {
     ("group",): str,
+    ("schema",): int,
+    ("created_utc",): str,
     ("finished_utc",): str,
     ("seed",): int,
     ("model",): dict,
@@ -184,7 +186,7 @@ def _read(path: Path, folder: Path) -> Submission:
     run, name = card["run"], checked_name(card["name"], "submission")
     check_record(folder / CARD, run)
     _check_types(run)
-    if run.get("status") != DONE:
+    if run.get("status") != runs.DONE:
         raise InputError(f"its run is not complete: its status is {run.get('status')!r}")
     lock = read_lock(folder / LOCK)
     digest = split_digest(lock.values(), run["labels"])
@@ -247,6 +249,29 @@ def _check_types(run: Mapping[str, Any]) -> None:
             raise InputError(f"{'.'.join(keys)} of its run is {_short(value)}")
     if run.get("group"):
         checked_name(run["group"], "group")
+    _check_forms(run)
+
+
+def _check_forms(run: Mapping[str, Any]) -> None:
+    """Refuse a record with a time that is none, that ends before it begins, or with an impossible number."""
+    times = []
+    for key in ("created_utc", "finished_utc"):
+        if (text := run.get(key)) is not None:
+            try:
+                times.append(datetime.fromisoformat(text).astimezone(UTC))
+            except (ValueError, TypeError, OverflowError):
+                raise InputError(f"{key} of its run is {_short(text)}, which is no time") from None
+    if times != sorted(times):
+        raise InputError(f"its run was finished before it began ({run['created_utc']})")
+    for part in ("model", "optim", "speed", "seconds"):
+        for key, value in (run.get(part) or {}).items():
+            if isinstance(value, int | float) and not 0 <= value < math.inf:
+                raise InputError(f"{part}.{key} of its run is {_short(value)}")
+    for key, least in (("schema", 1), ("seed", 0)):
+        if (value := run.get(key)) is not None and value < least:
+            raise InputError(f"{key} of its run is {_short(value)}")
+    if run.get("schema", SCHEMA) > runs.SCHEMA:
+        raise WorkspaceError(f"its run was written by a newer dance (schema {run['schema']})")
 
 
 def _check_table(path: Path, clips: int, classes: int) -> None:
@@ -344,7 +369,7 @@ def _objections(lock: Mapping[str, SplitClip], known: Mapping[str, SplitClip]) -
                 yield f"{subset} clip {clip} is not in the split"
                 continue
             ours, theirs = lock[clip], known[clip]
-            for field in ("subset", "label", "group"):
+            for field in ("subset", "label", "group", "folds"):
                 if getattr(ours, field) != getattr(theirs, field):
                     yield (
                         f"{field} of {clip} is {getattr(ours, field)!r}, and {getattr(theirs, field)!r} "
