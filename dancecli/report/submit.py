@@ -16,7 +16,7 @@ from dancecli.report.results.submission import write_submission
 from dancecli.report.results.summaries import summarize
 from dancecli.storage import tables
 from dancecli.storage.lockfile import read_lock, split_digest, write_lock
-from dancecli.storage.removals import refuse_still_here
+from dancecli.storage.removals import other_files_of, refuse_still_here
 from dancecli.storage.runs import DONE, RunFolder, runs_of_group
 from dancecli.storage.workspace import Workspace, checked_name
 
@@ -45,6 +45,7 @@ class Submitted:
         headline: the figures of the test subset, in one line.
         missing: test clips that the split's lock names and that were not here; with any, a leaderboard
             refuses the submission.
+        other_files: test clips that are other files than the split's lock names; likewise.
     """
 
     run: str
@@ -52,6 +53,7 @@ class Submitted:
     file: Path
     headline: str
     missing: int
+    other_files: int
 
 
 def submit(
@@ -113,7 +115,8 @@ def _submit(workspace: Workspace, run: str, name: str, out: Path, *, dry_run: bo
     if not dry_run:
         write_submission(out, name, results, RunFolder(workspace.run(run)).predictions, lock)
     missing = results.missing.get(Subset.TEST, 0)
-    return Submitted(run, name, out, headline(summarize(results)[Subset.TEST]), missing)
+    other = other_files_of(tables.read_meta(workspace.split(split))).get(Subset.TEST, 0)
+    return Submitted(run, name, out, headline(summarize(results)[Subset.TEST]), missing, other)
 
 
 def _check_lock(lock: Path, run: Mapping[str, Any]) -> None:

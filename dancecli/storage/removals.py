@@ -217,6 +217,12 @@ def missing_of(meta: Mapping[str, str]) -> dict[str, int]:
     return found
 
 
+def other_files_of(meta: Mapping[str, str]) -> dict[str, int]:
+    """Return how many clips of each subset are other files than its lock names, from a split's metadata."""
+    found: dict[str, int] = json.loads(meta.get("split.other_files", "{}"))
+    return found
+
+
 def removal_note(remaining: int, removed: int, missing: int = 0) -> str:
     """Say how much of a subset is left: `17 of 22 clips, 3 removed by request, 2 missing here`."""
     total = remaining + removed + missing

@@ -522,6 +522,20 @@ def test_a_run_without_all_test_clips_of_its_lock_says_that_it_would_be_refused(
     assert (workspace.root / "part.zip").exists()
 
 
+def test_a_run_on_other_files_than_those_of_its_lock_says_that_it_would_be_refused(
+    dance: Callable[..., Ran], workspace: Workspace
+) -> None:
+    make_run(workspace.root, LABELS, test=48, name="first-1")
+    path = workspace.split("demo")
+    rows, meta = tables.read(path, SplitClip), tables.read_meta(path)
+    kept = {k: v for k, v in meta.items() if not k.startswith("dance.")}
+    tables.write(path, SplitClip, rows, {**kept, "split.other_files": json.dumps({"test": 1, "train": 5})})
+    ran = dance("submit", "first-1", "--out", "other.zip", "--json")
+    assert ran.code == 3
+    assert "1 test clip here is another file than in the lock; a leaderboard refuses results on it" in ran.err
+    assert ran.json["submissions"][0]["other_files"] == 1
+
+
 def with_labels(order: Sequence[str], more: tuple[str, ...] = ()) -> Forge:
     """Make a submission as a workspace gives it whose label file is in another order, or has more labels."""
 

@@ -120,7 +120,7 @@ def command(
 
     Clips of one source video, of equal bytes, near-duplicates and clips of one group that you name are
     in one subset, and the same seed gives the same split on any machine. Writes the MMAction2 lists
-    and a lock file too. Exits with 3 if clips have lost their file.
+    and a lock file too. Exits with 3 if clips have lost their file, or are missing or changed since the lock.
 
     Example: `dance split --subset 525`, or `dance split --folds 10 --groups dancers.csv`
     """
@@ -173,7 +173,7 @@ def _split(workspace: Workspace, settings: SplitSettings, *, dry_run: bool, json
         if lists:
             print_result(f"lists: {lists.folder}\nlock:  {workspace.split_lock(result.name)}")
     _inform(result)
-    if result.left_out.gone or (result.drift and result.drift.missing):
+    if result.left_out.gone or (result.drift and (result.drift.missing or result.drift.changed)):
         raise typer.Exit(3)
 
 

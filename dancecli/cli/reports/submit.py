@@ -41,7 +41,7 @@ def command(
 
     The file has the predictions, the split's lock file, the run's record without paths and command
     line, every figure of its report, and checksums. Whoever receives it runs `dance board --add FILE`.
-    Exits with 3 if test clips of the lock are missing here: a leaderboard refuses results without them.
+    Exits with 3 if test clips of the lock are missing or are other files here, which a leaderboard refuses.
 
     Example: `dance submit inception-demo-1 --name our-inception`
     """
@@ -58,10 +58,18 @@ def command(
         for one in found:
             print_result(f"{one.name}: {one.headline}")
             print_result(f"{one.file}{' (not written)' if dry_run else ''}")
+    other = max(one.other_files for one in found)
     if missing := max(one.missing for one in found):
         info(
             f"{pluralize(missing, 'test clip')} of the lock {'is' if missing == 1 else 'are'} missing here; "
             f"a leaderboard refuses results without {'it' if missing == 1 else 'them'}: get what is missing, "
             "split with the lock again, and train again"
         )
+    if other:
+        info(
+            f"{pluralize(other, 'test clip')} here {'is another file' if other == 1 else 'are other files'} "
+            f"than in the lock; a leaderboard refuses results on {'it' if other == 1 else 'them'}: get the "
+            "files of the benchmark, split with the lock again, and evaluate again"
+        )
+    if missing or other:
         raise typer.Exit(3)

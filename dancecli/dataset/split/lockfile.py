@@ -26,6 +26,7 @@ class Drift:
         removed: clips of the lock that were removed by request, here or where the lock is from, by
             subset; they are not in `missing`.
         num_missing: clips of `missing` by subset.
+        num_other_files: clips of `changed` by subset whose file has another checksum.
     """
 
     missing: tuple[str, ...]
@@ -33,6 +34,7 @@ class Drift:
     unlisted: tuple[str, ...]
     removed: dict[str, int]
     num_missing: dict[str, int]
+    num_other_files: dict[str, int]
 
 
 def clips_from_lock(
@@ -69,6 +71,7 @@ def clips_from_lock(
     removed.update(row.subset for _, row in lock_rows(path) if is_reference(row.clip_id))
     missing = [clip for clip in gone if not _is_removed(clip, removals)]
     absent = Counter(clip.subset for clip in missing)
+    other = Counter(clip.subset for clip in found if clip.sha256 != locked[clip.clip_id].sha256)
     drift = Drift(
         missing=tuple(sorted(clip.clip_id for clip in missing)),
         changed=tuple(
@@ -79,6 +82,7 @@ def clips_from_lock(
         unlisted=tuple(sorted(here.keys() - locked.keys())),
         removed={subset.value: removed[subset.value] for subset in Subset if removed[subset.value]},
         num_missing={subset.value: absent[subset.value] for subset in Subset if absent[subset.value]},
+        num_other_files={subset.value: other[subset.value] for subset in Subset if other[subset.value]},
     )
     return found, drift
 

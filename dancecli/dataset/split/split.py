@@ -508,6 +508,8 @@ def _write(workspace: Workspace, result: SplitResult, settings: SplitSettings) -
         meta["split.removed"] = json.dumps(result.drift.removed)
     if result.drift and result.drift.num_missing:
         meta["split.missing"] = json.dumps(result.drift.num_missing)
+    if result.drift and result.drift.num_other_files:
+        meta["split.other_files"] = json.dumps(result.drift.num_other_files)
     path, lock = workspace.split(result.name), workspace.split_lock(result.name)
     if path.exists() and lock.exists():
         # Somebody may have published the lock before.

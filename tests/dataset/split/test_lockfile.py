@@ -33,7 +33,7 @@ def test_a_lock_rebuilds_the_split_and_reports_the_drift(filled: Workspace) -> N
     assert same.clips == first.clips
     assert same.digest == first.digest
     assert same.drift is not None
-    assert same.drift == type(same.drift)((), (), (), {}, {})
+    assert same.drift == type(same.drift)((), (), (), {}, {}, {})
     clips = tables.read(filled.clips, Clip)
     gone, other = clips[0].clip_id, clips[1].clip_id
     later = [c if c.clip_id != other else replace(c, sha256="f" * 64) for c in clips[1:]]
@@ -44,6 +44,21 @@ def test_a_lock_rebuilds_the_split_and_reports_the_drift(filled: Workspace) -> N
     assert rebuilt.drift.unlisted == (make_clip(999).clip_id,)
     before = {p.clip_id: p.subset for p in first.clips}
     assert all(before[p.clip_id] == p.subset for p in rebuilt.clips)
+
+
+def test_a_clip_that_is_another_file_is_counted_by_subset_and_exits_with_3(
+    filled: Workspace, dance: Callable[..., Ran]
+) -> None:
+    first = split(filled, SplitSettings(stratify=True, name="bench"))
+    test = next(clip.clip_id for clip in first.clips if clip.subset == "test")
+    lock = filled.split_lock("bench").rename(filled.root / "bench.lock.csv")
+    assert dance("split", "--lock", str(lock), "--name", "same").code == 0
+    clips = tables.read(filled.clips, Clip)
+    fill(filled, [replace(c, sha256="f" * 64) if c.clip_id == test else c for c in clips], LABELS)
+    ran = dance("split", "--lock", str(lock), "--name", "later")
+    assert ran.code == 3
+    assert "drift from the lock: 0 missing, 1 changed" in ran.out
+    assert json.loads(tables.read_meta(filled.split("later"))["split.other_files"]) == {"test": 1}
 
 
 def test_removed_and_missing_clips_and_those_here_add_up(
