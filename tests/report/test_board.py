@@ -276,5 +276,7 @@ def test_what_is_here_removed_and_missing_adds_up(workspace: Workspace) -> None:
     gone = {"split.removed": '{"test": 3}', "split.missing": '{"test": 2}'}
     meta = {key: text for key, text in tables.read_meta(path).items() if not key.startswith("dance.")}
     tables.write(path, SplitClip, tables.read(path, SplitClip), meta | gone)
-    extent = board(workspace, BoardSettings()).leaderboards[0].extent
-    assert extent == "60 of 65 clips, 3 removed by request, 2 missing here"
+    result = board(workspace, BoardSettings())
+    extent = "60 of 65 clips, 3 removed by request, 2 missing here"
+    assert result.leaderboards[0].extent == extent
+    assert f"60 videos, 6 classes, {extent}<" in result.page.read_text()
