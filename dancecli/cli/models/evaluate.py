@@ -95,8 +95,8 @@ def command(
         str,
         typer.Option(
             metavar="NAME|FILE|RUN",
-            help="Recipe whose views the baseline uses, or a run that it is compared with, changes by --set "
-            "included.",
+            help="Recipe whose views the baseline uses, or a run or group of seeds that it is compared with, "
+            "changes by --set included.",
         ),
     ] = "default",
     prompts: Annotated[

@@ -164,13 +164,17 @@ def baseline(
 
 
 def _recipe_of(workspace: Workspace, name: str) -> Recipe:
-    """Read a recipe, or that of a run with the changes that it was trained with."""
-    if name in recipe_names() or name not in workspace.runs():
+    """Read a recipe, or that of a run or a group of seeds with the changes that it was trained with."""
+    if name in recipe_names():
         return read_recipe(name)
-    found = rec.read_record(workspace, name).get("recipe")
+    # The runs of a group differ by their seed alone.
+    run = name if name in workspace.runs() else next(iter(rec.runs_of_group(workspace, name)), None)
+    if run is None:
+        return read_recipe(name)
+    found = rec.read_record(workspace, run).get("recipe")
     if not found:
-        raise UsageError(f"run {name!r} has no recipe: it was not trained", "name the run that was trained")
-    return recorded_recipe(found, rec.RunFolder(workspace.run(name)).record)
+        raise UsageError(f"run {run!r} has no recipe: it was not trained", "name the run that was trained")
+    return recorded_recipe(found, rec.RunFolder(workspace.run(run)).record)
 
 
 def find_known(data: SplitData) -> Known:

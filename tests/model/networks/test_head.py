@@ -138,6 +138,11 @@ def test_the_baseline_takes_the_views_of_a_run(corpus, whole, tiny_model, tiny_r
     settings = BaselineSettings(str(tiny_model), str(whole()), recipe="mine")
     record = baseline(workspace, settings, dry_run=True).record
     assert record["view_protocol"] == "4x1 frames, 1 clip x 3 crops 64, short side 64"
+    seeds = {**run, "group": "many"}
+    for seed in (0, 1):
+        write_record(RunFolder(workspace.run(f"many-seed{seed}")), {**seeds, "name": f"many-seed{seed}"})
+    group = baseline(workspace, replace(settings, recipe="many"), dry_run=True).record
+    assert group["view_protocol"] == record["view_protocol"]
     one = baseline(workspace, replace(settings, num_crops=1), dry_run=True).record
     assert one["view_protocol"] == "4x1 frames, 1 clip x 1 center crop 64, short side 64"
     with pytest.raises(UsageError, match="run 'fused' has no recipe"):
