@@ -12,7 +12,7 @@ from dancecli.core.errors import DanceError, InputError, WorkspaceError
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import SplitClip, Subset
 from dancecli.report.label_order import benchmark_labels, in_order_of
-from dancecli.report.results.run_results import RunResults, read_run_results
+from dancecli.report.results.run_results import RunResults, SubsetScores, read_run_results
 from dancecli.report.results.submission import (
     Submission,
     check_duplicates,
@@ -20,7 +20,6 @@ from dancecli.report.results.submission import (
     check_submission,
     read_submission,
     references,
-    scores_digest,
 )
 from dancecli.report.submitted.record import check_record
 from dancecli.storage.files import atomic_file
@@ -65,7 +64,7 @@ def add_submissions(
     files = list(_files(paths))
     known = references(workspace)
     removed = references_in(map(workspace.split_lock, known))
-    here = _digests(workspace, known)
+    here = _scores(workspace, known)
     accepted, kept = dict[str, Path](), list[str]()
     refused: list[tuple[str, str]] = []
     for done, path in enumerate(files, start=1):
@@ -74,7 +73,7 @@ def add_submissions(
         except DanceError as error:
             refused.append((str(path), error.message.removeprefix(f"{path}: ")))
         else:
-            here[scores_digest(found.results)] = found.name
+            here[found.name] = found.results.subsets[Subset.TEST]
             place = workspace.submission(found.name)
             if place.exists() or found.name in accepted:
                 kept.append(found.name)
@@ -104,7 +103,7 @@ def _checked(
     workspace: Workspace,
     path: Path,
     known: Mapping[str, Mapping[str, SplitClip]],
-    here: Mapping[str, str],
+    here: Mapping[str, SubsetScores],
     removed: Collection[str],
 ) -> Submission:
     found = read_submission(path)
@@ -129,8 +128,8 @@ def _in_host_order(workspace: Workspace, found: Submission, split: str) -> Submi
     return replace(found, results=in_order_of(found.results, benchmark_labels(workspace, split)))
 
 
-def _digests(workspace: Workspace, known: Mapping[str, Mapping[str, SplitClip]]) -> dict[str, str]:
-    """Hash the scores of all that the leaderboard has already."""
+def _scores(workspace: Workspace, known: Mapping[str, Mapping[str, SplitClip]]) -> dict[str, SubsetScores]:
+    """Read the scores of the test clips of all that the leaderboard has already, by name."""
     found = {}
     for name in workspace.runs():
         try:
@@ -138,14 +137,14 @@ def _digests(workspace: Workspace, known: Mapping[str, Mapping[str, SplitClip]])
         except DanceError:  # the board reports it
             continue
         if Subset.TEST in results.subsets:
-            found[scores_digest(results)] = f"run {name} of this workspace"
+            found[f"run {name} of this workspace"] = results.subsets[Subset.TEST]
     for path in workspace.submissions():
         try:
             one = read_submission(path)
             one = _in_host_order(workspace, one, check_submission(one, known))
         except DanceError:
             continue
-        found[scores_digest(one.results)] = one.name
+        found[one.name] = one.results.subsets[Subset.TEST]
     return found
 
 

@@ -466,6 +466,24 @@ def test_the_same_predictions_under_another_name_are_refused(
     )
 
 
+def test_predictions_that_differ_by_rounding_alone_are_the_same(
+    honest: Path, host: Workspace, tmp_path: Path
+) -> None:
+    home = Workspace(tmp_path / "home")
+    path = home.run(RUN) / "predictions.parquet"
+    rows, meta = tables.read(path, Prediction), tables.read_meta(path)
+    kept = {k: v for k, v in meta.items() if not k.startswith("dance.")}
+    for step, refused in ((1e-7, True), (1e-2, False)):
+        moved = [
+            replace(p, scores=(abs(p.scores[0] - step), p.scores[1] + step, *p.scores[2:])) for p in rows
+        ]
+        moved = [replace(p, scores=tuple(s / sum(p.scores) for s in p.scores)) for p in moved]
+        tables.write(path, Prediction, moved, kept)
+        (other,) = submit(home, SubmitSettings(RUN, name="theirs", out=tmp_path / "theirs.zip"))
+        added = add_submissions(host, [honest, other.file], dry_run=True)
+        assert added.refused == (((str(other.file), "its predictions are those of ours"),) if refused else ())
+
+
 def test_another_result_of_a_name_that_is_there_is_refused(
     honest: Path, host: Workspace, tmp_path: Path
 ) -> None:

@@ -9,7 +9,6 @@ what that model was trained on.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import lzma
 import math
@@ -30,7 +29,7 @@ from dancecli.core.hashing import sha256_file
 from dancecli.core.records import Prediction, SplitClip, Subset, arrow_schema
 from dancecli.core.text import pluralize
 from dancecli.report.results.metrics_json import document
-from dancecli.report.results.run_results import RunResults, check_record, results_of
+from dancecli.report.results.run_results import RunResults, SubsetScores, check_record, results_of
 from dancecli.report.results.summaries import summarize
 from dancecli.storage import runs, tables
 from dancecli.storage.lockfile import read_lock, split_digest, subset_digest
@@ -50,6 +49,8 @@ KEPT = (
 )  # fmt: skip
 # 90,000 clips of 700 classes fit in without compression.
 LARGEST_MEMBER = 1 << 29
+# Scores that differ by no more on any clip are the same predictions, rounded or computed elsewhere.
+SAME_SCORES = 1e-4
 # What reading a damaged zip file may raise; for an unknown compression or a password a RuntimeError.
 _UNREADABLE = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
@@ -416,26 +417,23 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def check_duplicates(found: Submission, others: Mapping[str, str]) -> None:
-    """Refuse predictions that are there already under another name.
+def check_duplicates(found: Submission, others: Mapping[str, SubsetScores]) -> None:
+    """Refuse predictions that are there already under another name, but for rounding.
 
     Args:
         found: the submission.
-        others: checksums of the scores that are there, see `scores_digest`, with their names.
+        others: the scores of the test clips that are there, by name.
 
     Raises:
         InputError: they are there.
     """
-    if (name := others.get(scores_digest(found.results))) and name != found.name:
-        raise InputError(f"its predictions are those of {name}")
+    import numpy as np
 
-
-def scores_digest(results: RunResults) -> str:
-    """Hash the test clips of a run with their scores, however they were stored."""
-    of = results.subsets[Subset.TEST]
-    digest = hashlib.sha256("\n".join(of.clips).encode())
-    digest.update(of.scores.astype("<f8").tobytes())
-    return digest.hexdigest()
+    own = found.results.subsets[Subset.TEST]
+    for name, other in others.items():
+        alike = name != found.name and own.clips == other.clips and own.scores.shape == other.scores.shape
+        if alike and np.abs(own.scores - other.scores).max() <= SAME_SCORES:
+            raise InputError(f"its predictions are those of {name}")
 
 
 def _without_folders(value: Any) -> Any:
