@@ -63,6 +63,8 @@ def _check_split(found: Submission, lock: Mapping[str, SplitClip], removed: Mapp
     if folds:
         own[Subset.TRAIN] = own[Subset.TEST]
     since = {name: absent[name] - before.get(name, 0) for name in Subset}
+    for name, count in _counts(split, "removed_since").items():
+        _require_range(f"split.removed_since.{name}", count, 0, since[Subset(name)])
     _check_subsets(split, own, since)
 
 
