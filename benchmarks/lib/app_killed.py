@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 
-from dancecli.app.timelines import Recordings, read_timeline, timeline_file
+from dancecli.app.timelines import Recordings, read_timeline
 from dancecli.core.hashing import keyed_uniform
 from dancecli.core.records import Clip
 from dancecli.storage import tables
@@ -77,7 +77,7 @@ def kill_while_writing(workspace: Workspace, kills: int) -> Tally:
     there = Counter(row.new for row in read_corrections(workspace))
     (recording,) = Recordings(workspace).all().values()
     read_timeline(workspace, recording)
-    lines = timeline_file(workspace, recording.name).read_bytes()
+    lines = workspace.timeline(recording.name).read_bytes()
     whole = lines[: lines.rfind(b"\n") + 1]
     there += Counter(json.loads(line)["why"] for line in whole.splitlines())
     tally.lost = [text for text in tally.acknowledged if not there[text]]

@@ -28,7 +28,6 @@ from dancecli.app.timelines import (
     import_spans,
     parse_spans,
     read_timeline,
-    timeline_file,
     undo,
 )
 from dancecli.core.errors import InputError
@@ -142,7 +141,7 @@ class _Timelines:
         now = read_timeline(self.workspace, recording)
         if not any(span.checked for span in now.spans):
             raise InputError("no stretch was checked yet", "press c on those that are right")
-        path = timeline_file(self.workspace, recording.name).with_suffix(".eaf")
+        path = self.workspace.timeline(recording.name).with_suffix(".eaf")
         with atomic_file(path) as out:
             out.write(_format(recording, now, "eaf", checked=True))
         video = recording.video

@@ -19,8 +19,13 @@ from typing import Any
 from dancecli.core.errors import DanceError, InputError, WorkspaceError
 from dancecli.core.records import TIER
 from dancecli.core.text import shown
-from dancecli.core.video_files import is_video_name, recording_id, recording_stem
-from dancecli.model.inference.inputs import slug, unique_slugs
+from dancecli.core.video_files import (
+    is_video_name,
+    recording_id,
+    recording_stem,
+    result_stems,
+    timeline_name,
+)
 from dancecli.model.inference.timeline_files import checksum
 from dancecli.sources.list_format import RowError, read_times
 from dancecli.sources.timelines import Stretch, read_stretches
@@ -139,7 +144,7 @@ class Recordings:
     def all(self) -> dict[str, Recording]:
         """Find them, by name; of two predictions of one recording the latest counts."""
         files = []
-        for path in (self._workspace.root / "reports").glob("predict-*/prediction.json"):
+        for path in self._workspace.predictions():
             try:
                 stat = path.stat()
             except FileNotFoundError:
@@ -159,12 +164,11 @@ def _read_prediction(path: Path) -> Iterator[Recording]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         labels = tuple(str(label) for label in document["labels"])
-        stems = unique_slugs([row["file"] for row in document["videos"]])
-        for row, stem in zip(document["videos"], stems, strict=True):
+        for row, stem in zip(document["videos"], result_stems(document["videos"]), strict=True):
             if row["error"] or len(row["windows"]) < 2:
                 continue
             yield Recording(
-                f"{slug(Path(row['file']).name)}-{str(row['sha256'])[:8]}",
+                timeline_name(row["file"], row["sha256"]),
                 row["file"],
                 Path(row["path"]) if "path" in row else None,
                 row.get("num_bytes", 0),
@@ -193,11 +197,6 @@ def _likeliest(window: Mapping[str, Any], labels: Sequence[str]) -> tuple[float,
     return window["start_s"], window["end_s"], labels[best], window["scores"][best]
 
 
-def timeline_file(workspace: Workspace, name: str) -> Path:
-    """Return the path of the edits of a recording."""
-    return workspace.root / "timelines" / f"{name}.jsonl"
-
-
 def read_timeline(workspace: Workspace, recording: Recording) -> Timeline:
     """Read what is in force: the prediction and all edits.
 
@@ -206,7 +205,7 @@ def read_timeline(workspace: Workspace, recording: Recording) -> Timeline:
     Raises:
         InputError: the file is damaged.
     """
-    path = timeline_file(workspace, recording.name)
+    path = workspace.timeline(recording.name)
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -318,7 +317,7 @@ def _open_edits(
     workspace: Workspace, recording: Recording, base: int
 ) -> Iterator[tuple[Timeline, list[dict[str, Any]]]]:
     """Hold the file of a timeline; rows that the block adds to the list are written at its end."""
-    path, rows = timeline_file(workspace, recording.name), list[dict[str, Any]]()
+    path, rows = workspace.timeline(recording.name), list[dict[str, Any]]()
     path.parent.mkdir(parents=True, exist_ok=True)
     # Another edit takes a moment.
     lock = workspace.lock(f"timeline-{recording.name}", on_wait=lambda: None)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from dancecli.core.hashing import sha256_text
 
 # Bytes that are no UTF-8, as Python has them in a name, and what ends a line.
 _NO_TEXT = re.compile("[\ud800-\udfff\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -18,6 +20,8 @@ _LETTERS = str.maketrans(
         **{"ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "\u0131": "i"},
     }
 )
+# Of a name that stands in a path.
+_MOST_LETTERS = 60
 # Of what a library says in an error.
 _LONGEST_REASON = 200
 
@@ -123,3 +127,23 @@ def duration(seconds: Any) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
+def slug(name: str) -> str:
+    """Turn any name into one that may stand in a path: letters, digits, `.`, `_` and `-` of ASCII."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", in_ascii(name)).strip("-.")[:_MOST_LETTERS]
+    # Of a name in another script nothing is left, or its ending.
+    nothing = plain in ("", Path(name).suffix[1:])
+    return sha256_text(name)[:8] if nothing else plain
+
+
+def unique_slugs(names: Sequence[str]) -> Iterator[str]:
+    """Give each name a slug of its own, in order; on no file system are two of them the same."""
+    taken: set[str] = set()
+    for name in names:
+        stem, found, n = slug(name), slug(name), 1
+        while found.casefold() in taken:
+            n += 1
+            found = f"{stem}-{n}"
+        taken.add(found.casefold())
+        yield found

@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dancecli.core.hashing import sha256_text
 from dancecli.core.records import VIDEO_ID
-from dancecli.core.text import in_ascii
+from dancecli.core.text import in_ascii, slug, unique_slugs
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -67,6 +68,26 @@ def recording_id(stem: str) -> str:
         return stem
     slug = _NOT_IN_IDS.sub("-", in_ascii(stem)).strip("-")[:40] or "video"
     return f"{slug}-{sha256_text(stem)[:8]}"
+
+
+def timeline_name(file: str, sha256: str) -> str:
+    """Return what the edits of a recording's timeline are named by.
+
+    Args:
+        file: the recording, as `dance predict` names it.
+        sha256: checksum of the file.
+    """
+    return f"{slug(Path(file).name)}-{sha256[:8]}"
+
+
+def result_stems(videos: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return how the names of the files begin that hold the timelines of a prediction's videos.
+
+    Args:
+        videos: the rows of a `prediction.json`; those of an earlier version do not say it.
+    """
+    slugs = unique_slugs([video["file"] for video in videos])
+    return [video.get("stem") or found for video, found in zip(videos, slugs, strict=True)]
 
 
 def open_video(path: Path | str, **options: str) -> InputContainer:

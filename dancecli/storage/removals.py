@@ -82,8 +82,7 @@ class Removals:
         """Return the tombstone that blocks a stretch of a video: it was removed, or overlaps what was."""
         if row := self._of_stretch(video_id, start_ms, end_ms):
             return row
-        match = _DIGEST.fullmatch(video_id)
-        return self._by_digest.get(match[1]) if match else None
+        return self._by_digest.get(digest_of(video_id))
 
     def among(self, clip_ids: Iterable[str]) -> list[str]:
         """Return those of some clips that were removed, or overlap what was; sorted."""
@@ -113,8 +112,7 @@ class Removals:
 
     @cached_property
     def _by_digest(self) -> dict[str, Removal]:
-        matches = ((_DIGEST.fullmatch(row.video_id), row) for row in self.rows.values())
-        return {match[1]: row for match, row in matches if match}
+        return {digest: row for row in self.rows.values() if (digest := digest_of(row.video_id))}
 
     @cached_property
     def _by_checksum(self) -> dict[str, Removal]:
@@ -233,6 +231,12 @@ def removal_note(remaining: int, removed: int, missing: int = 0) -> str:
 def video_of(clip_id: str) -> str:
     """Return the source video that a clip id (`<video id>_<start ms>_<end ms>`) names."""
     return clip_id.rsplit("_", 2)[0]
+
+
+def digest_of(video_id: str) -> str:
+    """Return how the checksum of an own video's file begins, from its id; empty for any other video."""
+    match = _DIGEST.fullmatch(video_id)
+    return match[1] if match else ""
 
 
 def times_of(clip_id: str) -> tuple[int, int]:

@@ -16,6 +16,8 @@ from dancecli.core.video_files import clip_path
 
 SETTINGS_FILE = "dance.toml"
 WORKSPACE_VERSION = 1
+# What `dance predict` found, in a folder of the reports.
+PREDICTION = "prediction.json"
 # Folders of files that a table names, one per clip, and the contact sheets beside them.
 MEDIA_FOLDERS = ("clips", "augmented", "flow", "pose", "trajectories")
 PREVIEWS = ("preview.png", "preview.mp4")
@@ -194,6 +196,14 @@ class Workspace:
     def report(self, name: str) -> Path:
         """The folder of a report."""
         return self.root / "reports" / checked_name(name, "report")
+
+    def predictions(self) -> list[Path]:
+        """The results of `dance predict`, by name."""
+        return sorted((self.root / "reports").glob(f"predict-*/{PREDICTION}"))
+
+    def timeline(self, name: str) -> Path:
+        """The edits of a recording's timeline, by what `timeline_name` gives it."""
+        return self.root / "timelines" / f"{name}.jsonl"
 
     def submission(self, name: str) -> Path:
         """The file of a result that others submitted to this workspace's leaderboard."""

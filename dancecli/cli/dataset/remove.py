@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # Of the removed clips so many are listed.
 _SHOWN = 20
+# Files of these are named: a person may have corrected them.
+_PREDICTED = ("reports/predict-", "timelines/")
 
 
 def command(
@@ -46,7 +48,8 @@ def command(
     """Remove clips on request, with everything that came from them, for good.
 
     Deleted are their files, augmented versions, optical flow, poses, trajectories, features, thumbnails,
-    table rows, predictions and corrections, and reports and exports that contain them. A line of
+    table rows, predictions and corrections, and reports and exports that contain them; of a whole video
+    also the timelines that dance predict made of it. A line of
     removed.csv stays: it keeps them from being downloaded, imported or split again. A video id blocks
     the whole video; a clip, also one of a group, goes with clips that overlap it. Splits say how many
     of their clips were removed.
@@ -85,7 +88,7 @@ def _show(result: RemovalResult, *, dry_run: bool) -> None:
     if len(gone) > _SHOWN:
         print_result(f"  and {len(gone) - _SHOWN} more: add --json for all of them")
     for name in result.files:
-        if name.endswith("/"):
+        if name.endswith("/") or name.startswith(_PREDICTED):
             print_result(f"  {name}")
 
 
@@ -103,6 +106,13 @@ def _told_of_clips(result: RemovalResult) -> Iterator[str]:
         yield f"lock files that name them no more: {', '.join(result.locks)}"
     if result.runs:
         yield f"runs without predictions of them now: {', '.join(result.runs)}"
+    if result.predictions:
+        yield f"predictions that keep the other videos: {', '.join(result.predictions)}"
+    if result.recordings:
+        yield (
+            "predictions of whole recordings, or of others of that name, not removed; to remove these too: "
+            f"dance remove {shlex.join(result.recordings)} --reason TEXT"
+        )
     if result.checkpoints:
         runs = ", ".join(result.checkpoints)
         again = "train each again: dance finetune --name RUN --resume"
@@ -114,7 +124,8 @@ def _told_of_files(result: RemovalResult) -> Iterator[str]:
     written = [name for name in result.files if name.endswith(".zip")]
     submissions = [Path(name).stem for name in written if name.startswith("submissions/")]
     mine = [name for name in written if not name.startswith("submissions/")]
-    folders = [name for name in result.files if name.startswith(("reports/", "exports/"))]
+    drawn = (name for name in result.files if not name.startswith(_PREDICTED))
+    folders = [name for name in drawn if name.startswith(("reports/", "exports/"))]
     if "reports/board/" in folders:
         yield "the leaderboard counted them: run dance board again"
     if {*folders} - {*mine, "reports/board/"}:

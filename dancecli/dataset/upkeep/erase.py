@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from dancecli.core.errors import DanceError
 from dancecli.core.records import Clip, SplitClip, Subset
 from dancecli.dataset.clips import forget_segments, rebuild_clips, remember_copies
+from dancecli.dataset.upkeep.predicted import read_result
 from dancecli.dataset.upkeep.traces import TEXTS, Names, Traces, lock_files, searched_files, texts_of
 from dancecli.sources.kinetics import NEEDED
 from dancecli.sources.list_format import RowError, read_times, read_video_id
@@ -37,7 +38,7 @@ from dancecli.storage.removals import (
     video_reference,
 )
 from dancecli.storage.runs import RunFolder, recorded, write_record
-from dancecli.storage.workspace import Workspace
+from dancecli.storage.workspace import PREDICTION, Workspace
 
 if TYPE_CHECKING:
     import sqlite3
@@ -57,6 +58,7 @@ def erase(workspace: Workspace, traces: Traces) -> list[Path]:
         Files that may still be about a clip, as they cannot be read: the user's own, or damaged ones.
     """
     root = workspace.root
+    _erase_predicted(traces)
     ledger.forget(root, traces.clip_ids)
     forget_segments(workspace, traces.clip_ids)
     rebuild_clips(workspace)
@@ -71,7 +73,7 @@ def erase(workspace: Workspace, traces: Traces) -> list[Path]:
     for folder in workspace.run_folders():
         _restate_run(RunFolder(folder), restated)
     left = [path for path in _stored_tables(root) if not _rows_erased(path, traces)]
-    for path, edit in _edits(root):
+    for path, edit in (*_edits(root), *((path, _result_left) for path in workspace.predictions())):
         _apply(path, edit, traces)
     with corrections_lock(workspace):
         if corrections_file(workspace).exists():
@@ -79,13 +81,24 @@ def erase(workspace: Workspace, traces: Traces) -> list[Path]:
     for folder in feature_folders(workspace):
         forget_entries(folder, traces.clip_ids)
     left += [path for path in _databases(root) if not _renamed_in_database(path, traces)]
-    return left
+    return left + _damaged_results(workspace)
+
+
+def _erase_predicted(traces: Traces) -> None:
+    """Erase what was predicted of the videos, while the ledger still tells which files they are."""
+    predicted = traces.predicted
+    # A result tells which files are of a video, so it forgets the video after these are gone.
+    for path in (*sorted(predicted.files, key=lambda path: path.name == PREDICTION), *predicted.folders):
+        _delete(path)
+    for path in predicted.results:
+        _apply(path, _result_left, traces)
 
 
 def unreadable(workspace: Workspace) -> list[Path]:
     """Find what `erase` could not read and would return, before anything is erased."""
     tables_left = [path for path in _stored_tables(workspace.root) if _table(path) is None]
-    return tables_left + [path for path in _databases(workspace.root) if not _is_database(path)]
+    tables_left += [path for path in _databases(workspace.root) if not _is_database(path)]
+    return tables_left + _damaged_results(workspace)
 
 
 def locks_restated(workspace: Workspace, traces: Traces) -> list[Path]:
@@ -102,15 +115,20 @@ def still_named(workspace: Workspace, traces: Traces) -> list[Path]:
     names = Names(traces.clip_ids | traces.checksums, videos=traces.gone_videos)
     root = workspace.root
     edits = {**dict(_edits(root)), corrections_file(workspace): _corrections_left}
+    edits |= dict.fromkeys(workspace.predictions(), _result_left)
     gone = {root / name for name in (*traces.files, *traces.folders)}
-    lists = set(_lists(root))
+    lists, shows = set(_lists(root)), {path for path, _ in traces.predicted.left}
     found = list[Path]()
     for path in searched_files(root):
         if path == removals_file(workspace) or not gone.isdisjoint((path, *path.parents)):
             continue
         for content in _texts_in(path):
             left = edits[path](content, traces) if path in edits else content
-            if names.in_text(_as_utf8(left)) or (path in lists and _requests_unclear(left, traces)):
+            if (
+                path in shows
+                or names.in_text(_as_utf8(left))
+                or (path in lists and _requests_unclear(left, traces))
+            ):
                 found.append(path)
                 break
     return found
@@ -124,6 +142,10 @@ def _stored_tables(root: Path) -> list[Path]:
 
 def _databases(root: Path) -> list[Path]:
     return sorted(root.glob("studies/*.db"))
+
+
+def _damaged_results(workspace: Workspace) -> list[Path]:
+    return [path for path in workspace.predictions() if not read_result(path.read_bytes())]
 
 
 def _lists(root: Path) -> list[Path]:
@@ -331,6 +353,12 @@ def _rows_left(content: bytes, traces: Traces) -> bytes:
 def _corrections_left(content: bytes, traces: Traces) -> bytes:
     # A clip that was cut from another one says so.
     return _with_references(_rows_left(content, traces), traces)
+
+
+def _result_left(content: bytes, traces: Traces) -> bytes:
+    """Drop the removed videos from a result of `dance predict`; others may name the clips of a run."""
+    left = traces.predicted.result_left(content)
+    return traces.names.replace(left, lambda name: _reference_for(name, traces))
 
 
 def _requests_left(content: bytes, traces: Traces) -> bytes:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import filecmp
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain, count
@@ -63,6 +64,9 @@ class RemovalResult:
         splits: names of the splits that the clips were in.
         runs: names of the runs whose predictions of the clips were deleted.
         locks: lock files in which references stand in the place of the clips now.
+        predictions: results of `dance predict` that lose a row and keep others.
+        recordings: recordings of which a prediction stays, though clips of them, or another recording of
+            their name, are removed.
         checkpoints: names of the runs whose checkpoints were deleted, since they held features of clips.
         kept: copies of the datasheets of deleted exports into which somebody had written.
         still_named_in: texts of the user's own in the workspace that name a clip, and files that may be
@@ -77,6 +81,8 @@ class RemovalResult:
     splits: tuple[str, ...]
     runs: tuple[str, ...]
     locks: tuple[str, ...]
+    predictions: tuple[str, ...]
+    recordings: tuple[str, ...]
     checkpoints: tuple[str, ...]
     kept: tuple[str, ...]
     still_named_in: tuple[str, ...]
@@ -96,18 +102,20 @@ def remove(
 
     Raises:
         InputError: a name is unknown or several files have it, or the reason is empty.
-        WorkspaceError: another command writes clips here, or a run is at work.
+        WorkspaceError: another command writes clips here, or a run or a prediction is at work.
     """
     if not reason.strip():
         raise InputError("a removal needs a reason", "for example --reason 'take-down request of 2026-11-28'")
     scopes = _resolve(workspace, names)
     if dry_run:
-        traces = find_traces(workspace, scopes)
+        traces = find_traces(workspace, scopes, names)
         left = unreadable(workspace)
         return _with_left(workspace, _planned(workspace, names, traces), traces, left)
     refuse_running(workspace)
-    with clips_lock(workspace, "remove"):
-        traces = find_traces(workspace, scopes)
+    with clips_lock(workspace, "remove"), ExitStack() as held:
+        traces = find_traces(workspace, scopes, names)
+        for folder in sorted(traces.predicted.result_folders):
+            held.enter_context(workspace.lock(folder.name))
         planned = _planned(workspace, names, traces)
         # First of all, so that whatever happens next, nothing brings the clips back.
         add_removals(workspace, _tombstones(scopes, traces.checksum_of, reason))
@@ -140,6 +148,8 @@ def _planned(workspace: Workspace, names: Sequence[str], traces: Traces) -> Remo
         splits=traces.splits,
         runs=traces.runs,
         locks=_names(workspace, locks_restated(workspace, traces)),
+        predictions=_names(workspace, traces.predicted.results),
+        recordings=tuple(sorted({name for _, name in traces.predicted.left})),
         checkpoints=tuple(sorted({name.split("/")[1] for name in files if _is_checkpoint(name)})),
         kept=_names(workspace, _answered_sheets(workspace, traces).values()),
         still_named_in=(),

@@ -9,9 +9,9 @@ import re
 import stat
 import unicodedata
 import zipfile
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -19,10 +19,11 @@ from dancecli.core.errors import DanceError
 from dancecli.core.recipe import KNN
 from dancecli.core.records import Clip, ClipPose, Flow, SplitClip, Trajectories
 from dancecli.dataset.clips import read_segments
+from dancecli.dataset.upkeep.predicted import Predicted, find_predicted
 from dancecli.storage import ledger, tables
-from dancecli.storage.removals import is_reference, video_of
+from dancecli.storage.removals import VIDEO, is_reference, video_of
 from dancecli.storage.runs import RunFolder, recorded
-from dancecli.storage.workspace import Workspace
+from dancecli.storage.workspace import PREDICTION, Workspace
 
 # Files of a report or a run that may name clips; the others are pictures, weights and numbers.
 TEXTS = frozenset((".json", ".jsonl", ".csv", ".txt", ".log", ".toml", ".md", ".html", ".py", ".svg", ".tex"))
@@ -92,6 +93,7 @@ class Traces:
         splits: names of the splits that contain them.
         runs: names of the runs with predictions of them.
         num_bytes: size of the files and folders.
+        predicted: what `dance predict` stored of their videos; its files are among the others.
     """
 
     clip_ids: frozenset[str]
@@ -103,6 +105,7 @@ class Traces:
     splits: tuple[str, ...]
     runs: tuple[str, ...]
     num_bytes: int
+    predicted: Predicted = field(default_factory=Predicted)
 
     def about(self, name: str) -> bool:
         """Return whether an id is that of one of the clips, or of what was made of it (`CLIP.hflip`)."""
@@ -114,9 +117,15 @@ class Traces:
         return Names(self.clip_ids | self.checksums)
 
 
-def find_traces(workspace: Workspace, clip_ids: Collection[str]) -> Traces:
-    """Find everything that comes from some clips of a workspace."""
-    ids = frozenset(clip_ids)
+def find_traces(workspace: Workspace, scopes: Mapping[str, str], names: Sequence[str]) -> Traces:
+    """Find everything that comes from some clips of a workspace.
+
+    Args:
+        workspace: where they are.
+        scopes: the clips, each with the scope of its removal.
+        names: what was given as their names.
+    """
+    ids = frozenset(scopes)
     rows = list(_clip_rows(workspace, ids))
     checksum_of = {clip_id: sha256 for clip_id, sha256, _ in rows if clip_id in ids}
     streams = list(_streams(workspace, ids))
@@ -124,11 +133,15 @@ def find_traces(workspace: Workspace, clip_ids: Collection[str]) -> Traces:
     videos = {video_of(clip_id) for clip_id in ids}
     splits = tuple(path.stem for path in workspace.split_tables() if _split_has(path, ids))
     root = workspace.root
-    names = Traces(ids, checksum_of, checksums, frozenset(), (), (), splits, (), 0).names
+    own = Traces(ids, checksum_of, checksums, frozenset(), (), (), splits, (), 0).names
+    whole = {video_of(clip_id) for clip_id, scope in scopes.items() if scope == VIDEO}
+    gone = frozenset(videos - _other_videos(workspace, ids))
+    predicted = find_predicted(workspace, ids, whole, gone, checksums, names)
     files = {path for _, _, path in (*rows, *streams)}
     files |= {_relative(root, path) for path in _pictures_and_sources(workspace, ids, videos, checksums)}
-    files |= {_relative(root, path) for path in _feature_banks(workspace, splits)}
-    folders = {_relative(root, path) for path in (*_reports(root, names), *_exports(root, splits))}
+    files |= {_relative(root, path) for path in (*_feature_banks(workspace, splits), *predicted.files)}
+    folders = {_relative(root, path) for path in (*_reports(root, own), *_exports(root, splits))}
+    folders |= {_relative(root, path) for path in predicted.folders}
     # The counts of a board are those of its splits as they were.
     board = workspace.report("board")
     if board.is_dir() and (splits or not ids.isdisjoint(locked_clips(root))):
@@ -139,12 +152,13 @@ def find_traces(workspace: Workspace, clip_ids: Collection[str]) -> Traces:
         clip_ids=ids,
         checksum_of=checksum_of,
         checksums=checksums,
-        gone_videos=frozenset(videos - _other_videos(workspace, ids)),
+        gone_videos=gone,
         files=tuple(there),
         folders=tuple(sorted(folders)),
         splits=splits,
         runs=tuple(path.name for path in workspace.run_folders() if _run_has(RunFolder(path), ids)),
         num_bytes=sum(size_of(root / path) for path in (*there, *folders)),
+        predicted=predicted,
     )
 
 
@@ -311,8 +325,10 @@ def _feature_banks(workspace: Workspace, splits: Collection[str]) -> Iterator[Pa
 
 
 def _reports(root: Path, names: Names) -> Iterator[Path]:
-    """Yield the reports that name a clip: their pages contain frames of it."""
+    """Yield the reports that name a clip: their pages contain frames of it; predictions have none."""
     for folder in sorted(path for path in root.glob("reports/*") if path.is_dir()):
+        if (folder / PREDICTION).exists():
+            continue
         if any(names.in_text(path.read_bytes()) for path in texts_of(folder)):
             yield folder
 

@@ -1,17 +1,15 @@
-"""Which of the named files are videos, and what their results are called."""
+"""Which of the named files are videos, and how a result names them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from dancecli.core.hashing import sha256_text
-from dancecli.core.text import in_ascii, shown
+from dancecli.core.text import shown
 from dancecli.core.video_files import is_video_name
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-_MOST_LETTERS = 60
 
 
 def find_videos(paths: Sequence[Path]) -> tuple[tuple[tuple[str, Path], ...], int]:
@@ -57,23 +55,3 @@ def frames_of(folder: Path) -> list[Path]:
 
 def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
-
-
-def slug(name: str) -> str:
-    """Turn any name into one that may stand in a path: letters, digits, `.`, `_` and `-` of ASCII."""
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", in_ascii(name)).strip("-.")[:_MOST_LETTERS]
-    # Of a name in another script nothing is left, or its ending.
-    nothing = plain in ("", Path(name).suffix[1:])
-    return sha256_text(name)[:8] if nothing else plain
-
-
-def unique_slugs(names: Sequence[str]) -> Iterator[str]:
-    """Give each name a slug of its own, in order; on no file system are two of them the same."""
-    taken: set[str] = set()
-    for name in names:
-        stem, found, n = slug(name), slug(name), 1
-        while found.casefold() in taken:
-            n += 1
-            found = f"{stem}-{n}"
-        taken.add(found.casefold())
-        yield found

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from dancecli.core import hashing
 from dancecli.core.errors import InputError, MediaError, UsageError, WorkspaceError
 from dancecli.core.progress import SILENT, Progress, Reporter
-from dancecli.core.text import shown
+from dancecli.core.text import shown, slug, unique_slugs
 from dancecli.core.video_files import VIDEO_SUFFIXES
 from dancecli.model.dataloading.decoding.choice import AUTO, check_decoder, choose_decoder
 from dancecli.model.dataloading.decoding.torchcodec_reader import FFMPEG
@@ -28,14 +28,14 @@ from dancecli.model.encoding.model_file import (
 )
 from dancecli.model.hardware.device import current_device
 from dancecli.model.inference.calibration import calibrate
-from dancecli.model.inference.inputs import find_videos, frames_of, slug, unique_slugs
+from dancecli.model.inference.inputs import find_videos, frames_of
 from dancecli.model.inference.reading import Reading
 from dancecli.model.inference.timeline_files import Written, write_timeline
 from dancecli.model.inference.training_clips import TrainingClips, read_training_clips
 from dancecli.model.networks.checkpoint import Checkpoint, open_checkpoint, run_checkpoint
 from dancecli.storage import runs as rec
 from dancecli.storage.files import atomic_file, file_state
-from dancecli.storage.workspace import Workspace
+from dancecli.storage.workspace import PREDICTION, Workspace
 
 if TYPE_CHECKING:
     from dancecli.model.encoding.tracking import TracksOf
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 SCHEMA = 1
-RESULT = "prediction.json"
 # All frames of a window are held at once.
 _WINDOW_S = (0.5, 600.0)
 _SAVE_EVERY_S = 5.0
@@ -209,7 +208,7 @@ def _folders(
     """
     for n in count(1):
         folder = workspace.report(f"predict-{name}" + (f"-{n}" if n > 1 else ""))
-        found = _read_json(folder / RESULT)
+        found = _read_json(folder / PREDICTION)
         used = found.get("checkpoint") or {}
         same = found.get("inputs") == list(inputs) and (used.get("run"), used.get("sha256")) == model
         if _is_free(folder) or same:
@@ -217,7 +216,7 @@ def _folders(
 
 
 def _is_free(folder: Path) -> bool:
-    return not (folder / RESULT).exists()
+    return not (folder / PREDICTION).exists()
 
 
 @contextmanager
@@ -280,7 +279,7 @@ def _predict_into(
     folder: Path, plan: PredictPlan, settings: PredictSettings, reporter: Reporter
 ) -> PredictResult:
     """Predict what is not in the folder's document yet, and write it; see `predict`."""
-    file = folder / RESULT
+    file = folder / PREDICTION
     before = _read_before(file, plan)
     videos: dict[int, dict[str, Any]] = {}
     pictures: dict[int, Path] = {}
@@ -298,6 +297,7 @@ def _predict_into(
     try:
         for place, row, processed in _rows(plan, before, settings.processes, reporter):
             videos[place] = row
+            row["stem"] = slugs[place]
             fresh += processed
             if row["error"]:
                 continue

@@ -13,8 +13,9 @@ from helpers.builders import fill, make_clip
 from dancecli.core.errors import EngineError, InputError, MediaError, ModelError, UsageError, WorkspaceError
 from dancecli.core.progress import Reporter
 from dancecli.core.records import Clip, Prediction, SplitClip, Subset
+from dancecli.core.text import unique_slugs
 from dancecli.engine.pool import Finished
-from dancecli.model.inference.inputs import find_videos, frames_of, unique_slugs
+from dancecli.model.inference.inputs import find_videos, frames_of
 from dancecli.model.inference.parallel import VideoScores
 from dancecli.model.inference.predict import PredictSettings, predict
 from dancecli.model.inference.predictor import Predictor
