@@ -47,7 +47,7 @@ from dancecli.dataset.left_out import LeftOut, replace_left_out
 from dancecli.sources.layouts import Layout
 from dancecli.sources.letsdance import FrameRun
 from dancecli.sources.list_format import fold_label
-from dancecli.storage.removals import REMOVED, read_removals
+from dancecli.storage.removals import REMOVED, read_removals, video_of
 from dancecli.storage.workspace import Workspace
 
 FOLDERS = "the folders' names"
@@ -307,23 +307,30 @@ def _with_groups(
 ) -> tuple[list[Planned], tuple[str, ...]]:
     """Add the groups of a file to the rows, and tell which of its names match no clip, or several.
 
-    Of a clip that several files hold, the groups of each are the clip's.
+    Of a clip that several files hold, the groups of each are the clip's. Removed files have rows that say so.
     """
-    video_of = {one.row.clip_id: one.segment.video_id for one in planned if one.segment is not None}
+    root = shown(folder.absolute())
+    clip_videos = {one.row.clip_id: one.segment.video_id for one in planned if one.segment is not None}
     named = [
-        NamedFile(one.row.clip_id, video_of[one.row.clip_id], shown(folder.absolute() / one.row.path))
+        NamedFile(one.row.clip_id, clip_videos[one.row.clip_id], f"{root}/{one.row.path}")
         for one in planned
-        if one.row.clip_id in video_of
+        if one.row.clip_id in clip_videos
     ]
-    given = read_group_file(path, ClipLookup(named, [shown(folder.absolute())]))
+    gone = [
+        NamedFile(one.name, video_of(one.name), f"{root}/{one.row.path}")
+        for one in planned
+        if one.row.status == REMOVED
+    ]
+    given, removed = read_group_file(path, ClipLookup(named, [root])), ClipLookup(gone, [root])
     of_clip: dict[str, list[tuple[str, str]]] = {}
     for group in given.rows:
         of_clip.setdefault(group.clip_id, []).append((group.kind, group.group))
     rows = [replace(one, row=_with_more_groups(one.row, of_clip.get(one.row.clip_id, ()))) for one in planned]
-    if not given.unknown:
+    unknown = [repr(name) for name in given.unknown if not removed.find(name)]
+    if not unknown:
         return rows, given.notes
-    unknown, names = pluralize(len(given.unknown), "name"), first_of([*map(repr, given.unknown)])
-    return rows, (*given.notes, f"{shown(path)}: {unknown} of no clip in the folder: {names}")
+    count = pluralize(len(unknown), "name")
+    return rows, (*given.notes, f"{shown(path)}: {count} of no clip in the folder: {first_of(unknown)}")
 
 
 def _with_one_spelling(

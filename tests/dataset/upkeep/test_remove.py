@@ -785,6 +785,26 @@ def test_a_name_of_several_files_is_refused_with_their_paths(
     assert by_copy == remove(workspace, ["two.mp4"], REASON).clip_ids != ()
 
 
+@pytest.mark.parametrize("listed", ["one.mp4", "waltz/one.mp4", "ID"])
+def test_a_removed_file_is_no_unknown_name_of_a_list_of_groups(
+    workspace: Workspace, tmp_path: Path, clip_files: list[Path], listed: str
+) -> None:
+    folder = tmp_path / "tapes"
+    (folder / "waltz").mkdir(parents=True)
+    for clip, name in zip(clip_files, ("one", "two"), strict=False):
+        shutil.copyfile(clip, folder / "waltz" / f"{name}.mp4")
+    import_folder(workspace, ImportSettings(folder))
+    (clip_id,) = remove(workspace, ["one.mp4"], REASON).clip_ids
+    listed = listed.replace("ID", clip_id)
+    groups = tmp_path / "groups.csv"
+    groups.write_text(f"file,dancer\n{listed},ann\ntwo.mp4,bob\nnobody.mp4,cyd\n")
+    again = import_folder(workspace, ImportSettings(folder, groups=groups, dry_run=True))
+    assert again.left_out == {"removed-here": 1}
+    assert [note for note in again.notes if "no clip" in note] == [
+        f"{groups}: 1 name of no clip in the folder: 'nobody.mp4'"
+    ]
+
+
 def test_a_recording_is_removed_by_its_file(served: ServedVideos, workspace: Workspace) -> None:
     video = recording_id("Gala 1994, 2")
     served.want("zumba,x,0,1")
