@@ -66,8 +66,12 @@ def recording_id(stem: str) -> str:
     stem = unicodedata.normalize("NFC", stem)
     if VIDEO_ID.fullmatch(stem):
         return stem
-    slug = _NOT_IN_IDS.sub("-", in_ascii(stem)).strip("-")[:40] or "video"
-    return f"{slug}-{sha256_text(stem)[:8]}"
+    return f"{readable_part(stem)}-{sha256_text(stem)[:8]}"
+
+
+def readable_part(stem: str) -> str:
+    """Write a file's name without its suffix in the characters of ids: `Straße 2` becomes `Strasse-2`."""
+    return _NOT_IN_IDS.sub("-", in_ascii(stem)).strip("-")[:40] or "video"
 
 
 def timeline_name(file: str, sha256: str) -> str:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import stat
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,14 +15,13 @@ from pathlib import Path
 from dancecli.core.errors import MediaError
 from dancecli.core.progress import Reporter
 from dancecli.core.text import shown
-from dancecli.core.video_files import is_video_name
+from dancecli.core.video_files import is_video_name, readable_part
 from dancecli.dataset.ingest.own_files import OwnFiles
 from dancecli.sources import letsdance
 from dancecli.sources.layouts import Layout, NamedFile, are_downloads, detect_name, read_name
 from dancecli.sources.local import SPLIT_FOLDER, subset_of, walk
 from dancecli.video.source import probe
 
-_UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 # Headers are read while the disk looks for the next one.
 _READERS = 4
 _WHOLE_BYTES, _PIECE_BYTES, _NUM_PIECES = 8 << 20, 1 << 16, 64
@@ -64,11 +61,9 @@ class FoundFile:
         """The id of the source video: as its name tells, else its name with its digest."""
         if self.named is not None and self.named.video_id:
             return self.named.video_id
-        # Letters keep their base: `Šokačko` becomes `Sokacko`.
-        stem = unicodedata.normalize("NFKD", Path(self.relative).stem).encode("ascii", "ignore").decode()
         # What cannot be read is named by its place.
         digest = self.digest or hashlib.blake2b(self.relative.encode(), digest_size=4).hexdigest()
-        return f"{_UNSAFE.sub('-', stem).strip('-')[:40] or 'video'}-{digest}"
+        return f"{readable_part(Path(self.relative).stem)}-{digest}"
 
 
 def scan_folder(

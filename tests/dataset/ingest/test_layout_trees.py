@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dancecli.core.records import Clip, SplitClip
+from dancecli.core.video_files import recording_id
 from dancecli.dataset.groups import read_groups
 from dancecli.dataset.ingest.import_folder import ImportResult, ImportSettings, import_folder
 from dancecli.dataset.ingest.importer import ImportOptions
@@ -288,6 +289,18 @@ def test_names_that_differ_by_their_unicode_form_are_one_label(
     names = [f"{unicodedata.normalize(form, 'Šokačko kolo')}/{form}.mp4" for form in ("NFC", "NFD")]
     result = imported(workspace, tree(tmp_path / "in", names, clips), dry_run=True)
     assert result.clips == {"Šokačko kolo": 2}
+
+
+def test_letters_that_ascii_lacks_are_written_in_ids_as_those_of_recordings_are(
+    workspace: Workspace, tmp_path: Path, clips: list[bytes]
+) -> None:
+    stems = ["Straße", "łódź", "Großer Ball - 1987"]
+    result = imported(
+        workspace, tree(tmp_path / "in", [f"waltz/{s}.mp4" for s in stems], clips), dry_run=True
+    )
+    readable = {Path(row.path).stem: row.clip_id.rsplit("-", 1)[0] for row in result.files}
+    assert readable == {"Straße": "Strasse", "łódź": "lodz", "Großer Ball - 1987": "Grosser-Ball-1987"}
+    assert recording_id("Großer Ball - 1987").startswith("Grosser-Ball-1987-")
 
 
 def test_a_name_of_files_in_two_folders_is_said_by_import_and_split(
