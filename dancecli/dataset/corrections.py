@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from dancecli.core.errors import WorkspaceError
@@ -13,9 +14,12 @@ from dancecli.storage import tables
 from dancecli.storage.corrections import Correction, append_corrections, latest, read_corrections
 from dancecli.storage.workspace import Workspace
 
+# Who made a correction, where no person is named.
+BY_COMMAND = "dance corrections"
+
 
 def import_corrections(workspace: Workspace, files: Sequence[Path], *, dry_run: bool = False) -> LabelList:
-    """Add the corrections of lists, in the order in which they are given.
+    """Add the corrections of lists, in the order in which they are given, by whom a list names.
 
     Args:
         workspace: whose clips are corrected.
@@ -32,6 +36,7 @@ def import_corrections(workspace: Workspace, files: Sequence[Path], *, dry_run: 
         raise WorkspaceError(f"{workspace.root}: there are no clips yet", "run dance fetch or dance import")
     clips = [clip for clip in tables.read(workspace.clips, Clip) if not clip.parent_id]
     found = match_changes(listed, clips, labels, read_corrections(workspace))
+    found = replace(found, rows=tuple(replace(row, who=row.who or BY_COMMAND) for row in found.rows))
     if found.rows and not dry_run:
         append_corrections(workspace, found.rows)
     return found
@@ -53,7 +58,7 @@ def take_corrections_back(
     if missing := [clip_id for clip_id in clip_ids if clip_id not in corrected]:
         raise WorkspaceError(f"clip {missing[0]} has no corrections", "list them: dance corrections")
     rows = [
-        Correction(row.clip_id, row.field, row.new, "", "dance corrections", why="taken back")
+        Correction(row.clip_id, row.field, row.new, "", BY_COMMAND, why="taken back")
         for row in in_force
         if row.clip_id in set(clip_ids)
     ]

@@ -51,6 +51,17 @@ def test_a_wide_table_changes_what_its_cells_say(made: Workspace, tmp_path: Path
     assert (again.rows, again.unchanged) == ((), 5)
 
 
+def test_a_list_that_names_nobody_is_signed_by_the_command(made: Workspace, tmp_path: Path) -> None:
+    one, two, _ = wave(made)
+    (tmp_path / "wide.csv").write_text(f"clip_id,label,who\n{one},spin,ana\n{two},spin,\n")
+    (tmp_path / "plain.csv").write_text(f"clip_id,exclude\n{one},yes\n")
+    import_corrections(made, [tmp_path / "wide.csv", tmp_path / "plain.csv"])
+    take_corrections_back(made, [two])
+    signed = [(row.clip_id, row.who) for row in read_corrections(made)]
+    mine = "dance corrections"
+    assert signed == [(one, "ana"), (two, mine), (one, mine), (two, mine)]
+
+
 def test_the_listed_label_takes_an_earlier_correction_back(made: Workspace, tmp_path: Path) -> None:
     clip, path = wave(made)[0], tmp_path / "list.csv"
     for label in ("spin", "wave"):

@@ -15,6 +15,7 @@ from dancecli.core.errors import WorkspaceError
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Clip, Segment, clip_id_of
 from dancecli.dataset.clips import clips_there, workspace_labels
+from dancecli.dataset.corrections import BY_COMMAND
 from dancecli.dataset.cutting import ClipRules
 from dancecli.dataset.ingest.importer import ImportOptions, import_clips
 from dancecli.dataset.ingest.worker import ImportJob
@@ -25,7 +26,6 @@ from dancecli.storage.removals import read_removals
 from dancecli.storage.workspace import Workspace
 from dancecli.video.ffmpeg import STANDARD_FORMAT
 
-_WHO = "dance corrections"
 # What the new clip takes over; the rest says where the old one begins and ends, and that it is gone.
 _KEPT = (Field.SECOND_LABEL, Field.CONFIRMED, Field.GROUP, Field.NOTE)
 
@@ -139,8 +139,8 @@ def _handed_over(old: str, job: ImportJob, mine: Mapping[str, str]) -> Sequence[
     """Return the rows by which a new clip takes the place of an old one."""
     new = clip_id_of(job.segment.video_id, job.segment.start_ms, job.segment.end_ms)
     kept = [
-        Correction(new, field, "", mine[field], _WHO, why=f"cut from {old}")
+        Correction(new, field, "", mine[field], BY_COMMAND, why=f"cut from {old}")
         for field in _KEPT
         if field in mine
     ]
-    return [*kept, Correction(old, Field.EXCLUDE, "", "yes", _WHO, why=f"cut again as {new}")]
+    return [*kept, Correction(old, Field.EXCLUDE, "", "yes", BY_COMMAND, why=f"cut again as {new}")]
