@@ -38,6 +38,7 @@ from dancecli.dataset.ingest.import_plan import (
     made_labels,
     plan_rows,
     rows_of_entries,
+    spelled_otherwise,
     without_removed,
 )
 from dancecli.dataset.ingest.importer import ClipOutcomes, ImportOptions, Refused, import_clips
@@ -220,12 +221,12 @@ def _choose_labels(
     if settings.labels is not None:
         given = LabelSet.read(settings.labels)
         refuse_lost_labels(settings.labels, given, read_segments(workspace).values())
-        return given, shown(settings.labels), ()
+        return given, shown(settings.labels), spelled_otherwise(files, given)
     if own is not None:
-        return own, "the workspace", ()
+        return own, "the workspace", spelled_otherwise(files, own)
     default = LabelSet.read(DEFAULT_LABELS)
     if _is_of(default, files):
-        return default, DEFAULT_LABELS.name, ()
+        return default, DEFAULT_LABELS.name, spelled_otherwise(files, default)
     made, merged = made_labels(files, settings.folder.absolute().name)
     if made is None:
         failed = next((f for f in files if f.problem and f.problem not in HARMLESS), None)

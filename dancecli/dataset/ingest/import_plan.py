@@ -14,6 +14,7 @@ from typing import NamedTuple
 from dancecli.core.hashing import sha256_file
 from dancecli.core.labels import LabelSet
 from dancecli.core.records import Segment, clip_id_of
+from dancecli.core.text import first_of
 from dancecli.dataset.group_names import tidy_name
 from dancecli.dataset.ingest.folder_list import FolderList, ListMatches
 from dancecli.dataset.ingest.folder_scan import FoundFile
@@ -28,6 +29,7 @@ from dancecli.video.ffmpeg import frames_in
 HARMLESS = frozenset({"not-a-video", "repeated", REMOVED})
 NEW, THERE = "new", "there"
 _UNCLEAR = "name-not-unique"
+_SHOWN = 5
 # Problems of files that bear no label either.
 _NO_CLIPS = ("not-a-video", "name-not-text", "not-in-list", _UNCLEAR)
 
@@ -215,6 +217,43 @@ def spelled(name: str) -> str:
     return unicodedata.normalize("NFC", name).replace("_", " ").strip()
 
 
+class LabelNames:
+    """Which of a file's names is a label of a set, be it in another spelling.
+
+    Args:
+        labels: the label set.
+    """
+
+    def __init__(self, labels: LabelSet) -> None:
+        self._exact = frozenset(labels)
+        self._spellings = spellings_of(labels)
+
+    def find(self, names: Iterable[str]) -> tuple[str, str] | None:
+        """Give the first of the names that is a label, and that label; None if none is."""
+        for name in names:
+            label = name if name in self._exact else self._spellings.get(fold_label(name))
+            if label is not None:
+                return name, label
+        return None
+
+
+def spelled_otherwise(files: Iterable[LabelledFile], labels: LabelSet) -> tuple[str, ...]:
+    """Say which names are read as labels of another spelling; none if all are spelled as the set has them.
+
+    Of a folder's name, `_` is no other spelling of a blank.
+    """
+    names, counts = LabelNames(labels), Counter[str]()
+    for file in files:
+        found = names.find(file.labels) if not file.problem else None
+        if found is None:
+            continue
+        name, label = found
+        if label not in (name, unicodedata.normalize("NFC", name) if file.given else spelled(name)):
+            counts[f"{name} -> {label}"] += 1
+    pairs = [f"{pair} ({count:,})" for pair, count in counts.most_common()]
+    return (f"labels spelled otherwise: {first_of(pairs, _SHOWN)}",) if pairs else ()
+
+
 @dataclass(frozen=True)
 class Planned:
     """A row, and what a run needs to carry it out.
@@ -314,8 +353,7 @@ class _Planner:
         dataset: str | None,
         removed: Removals,
     ) -> None:
-        self._spellings = spellings_of(labels)
-        self._exact = frozenset(labels)
+        self._labels = LabelNames(labels)
         self._known = known
         self._there = there
         self._dataset = dataset
@@ -340,7 +378,8 @@ class _Planner:
             text=labelled.text,
         )
         stretch = self._stretch_of(file)
-        label = self._label_of(labelled)
+        found = self._labels.find(labelled.labels)
+        label = found[1] if found is not None else None
         # A file alone in the folder that was typed: nothing contradicts the label that its clip has.
         alone = "/" not in file.relative and not labelled.given
         if label is None and alone and stretch is not None and stretch.clip_id in self._known:
@@ -407,14 +446,6 @@ class _Planner:
         if not named.video_id:
             self._by_digest[file.digest] = stretch
         return stretch
-
-    def _label_of(self, labelled: LabelledFile) -> str | None:
-        for name in labelled.labels:
-            if name in self._exact:
-                return name
-            if (found := self._spellings.get(fold_label(name))) is not None:
-                return found
-        return None
 
 
 class Stretch(NamedTuple):

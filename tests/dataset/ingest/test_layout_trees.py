@@ -307,6 +307,26 @@ def test_a_name_of_files_in_two_folders_is_said_by_import_and_split(
     workspace: Workspace, tmp_path: Path, clips: list[bytes]
 ) -> None:
     folder = tree(tmp_path / "in", ["waltz/01.mp4", "tango/01.mp4", "tango/02.mp4"], clips)
+def test_labels_that_are_spelled_otherwise_than_the_set_are_said(
+    workspace: Workspace, tmp_path: Path, clips: list[bytes]
+) -> None:
+    (tmp_path / "labels.txt").write_text("tango argentino\nWiener Walzer\n")
+    listed = tree(tmp_path / "listed", ["a.mp4", "b.mp4", "c.mp4", "d.mp4"], clips)
+    (listed / "files.csv").write_text(
+        "file,label\na.mp4,TANGO_ARGENTINO\nb.mp4,wiener walzer\nc.mp4,wiener walzer\nd.mp4,Wiener Walzer\n"
+    )
+    said = (
+        "labels spelled otherwise: wiener walzer -> Wiener Walzer (2), TANGO_ARGENTINO -> tango argentino (1)"
+    )
+    for dry_run in (True, False):
+        result = imported(workspace, listed, labels=tmp_path / "labels.txt", dry_run=dry_run)
+        assert said in result.notes
+    # Now by the workspace's set; a folder's `_` stands for a blank.
+    names = ["tango_argentino/e.mp4", "Wiener-walzer/f.mp4"]
+    result = imported(workspace, tree(tmp_path / "folders", names, clips[4:]), dry_run=True)
+    assert result.notes == ("labels spelled otherwise: Wiener-walzer -> Wiener Walzer (1)",)
+
+
     groups = tmp_path / "groups.csv"
     groups.write_text("file,dancer\n01.mp4,ann\n")
     said = "2 clips in several folders share 1 name of the list"
