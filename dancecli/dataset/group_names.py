@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from dancecli.core.records import NEAR_DUPLICATE, Group
-from dancecli.core.text import first_of
+from dancecli.core.text import first_of, pluralize
 
+_SHOWN = 3
 # A kind and a name of it.
 Named = tuple[str, str]
 
@@ -79,6 +80,30 @@ def find_spellings(named: Iterable[Named]) -> Spellings:
         kept |= {one: chosen for one in spellings if one != chosen}
         told[kind] += [f"{name!r} is read as {commonest!r}" for name in sorted(tidy) if name != commonest]
     return Spellings(kept, tuple(f"{kind}: {first_of(texts)}" for kind, texts in told.items() if texts))
+
+
+def replaced_names(before: Iterable[Group], given: Iterable[Group]) -> tuple[str, ...]:
+    """Say which clips lose a group because others of its kind are given: one sentence per kind."""
+    old, new = _by_clip(before), _by_clip(given)
+    told: dict[str, list[str]] = defaultdict(list)
+    for kind, clip_id in sorted(old.keys() & new.keys()):
+        names, others = old[kind, clip_id], new[kind, clip_id]
+        if not names.keys() <= others.keys():
+            lost, kept = (" and ".join(sorted(one.values())) for one in (names, others))
+            told[kind].append(f"{lost} by {kept} (clip {clip_id})")
+    return tuple(
+        f"{kind} of {pluralize(len(texts), 'clip')} replaced: {first_of(texts, _SHOWN)}; "
+        "list a clip with all its names to keep them"
+        for kind, texts in told.items()
+    )
+
+
+def _by_clip(rows: Iterable[Group]) -> dict[tuple[str, str], dict[str, str]]:
+    """Give the names of each kind and clip, by what their spellings share."""
+    found: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+    for row in rows:
+        found[row.kind, row.clip_id][fold_name(row.group)] = row.group
+    return found
 
 
 def _commonest(counts: Counter[str]) -> str:

@@ -20,7 +20,7 @@ from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.records import NEAR_DUPLICATE, ClipHashes, Group, near_duplicates
 from dancecli.core.text import first_of, pluralize, shown
 from dancecli.dataset.clip_lookup import KEY_COLUMNS, ClipLookup
-from dancecli.dataset.group_names import find_spellings, tidy_name
+from dancecli.dataset.group_names import find_spellings, replaced_names, tidy_name
 from dancecli.sources.list_format import column_name, find_header
 from dancecli.storage import tables
 from dancecli.storage.corrections import Field, current, read_corrections
@@ -84,14 +84,16 @@ def join_spellings(
         changes: the corrections in force, if they were read already.
 
     Returns:
-        The groups, sorted; and which spellings were joined, in sentences.
+        The groups, sorted; and which spellings were joined and which groups replaced, in sentences.
 
     Raises:
         InputError: a file cannot be read.
     """
     mine = current(read_corrections(workspace)) if changes is None else changes
     rows = [Group(i, fields[Field.GROUP], CORRECTED) for i, fields in mine.items() if Field.GROUP in fields]
-    return _respelled(merge_groups(merge_groups(read_groups(workspace), rows), given))
+    before, new = merge_groups(read_groups(workspace), rows), tuple(given)
+    groups, notes = _respelled(merge_groups(before, new))
+    return groups, (*notes, *replaced_names(before, new))
 
 
 def _respelled(rows: Sequence[Group]) -> tuple[list[Group], tuple[str, ...]]:

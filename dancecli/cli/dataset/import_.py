@@ -76,7 +76,8 @@ def command(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="CSV of further groups: a column of clips or files, then one column per kind of group.",
+            help="CSV of further groups: a column of clips or files, then one column per kind of group. "
+            "Names stored before for a clip are replaced by those of the same kind, which is printed.",
             show_default=False,
         ),
     ] = None,

@@ -73,7 +73,8 @@ def command(
         typer.Option(
             metavar="FILE",
             help="Keep further groups in one subset: a CSV with a column of clips or files (clip_id, file) "
-            "and further ones, each a kind of group, such as dancer or venue. Stored. May be repeated.",
+            "and further ones, each a kind of group, such as dancer or venue. Stored; names of the "
+            "same kind that were stored for these clips are replaced, which is printed. May be repeated.",
             show_default=False,
         ),
     ] = None,

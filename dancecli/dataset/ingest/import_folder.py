@@ -22,7 +22,7 @@ from dancecli.core.records import Group
 from dancecli.core.text import first_of, pluralize, shown
 from dancecli.dataset.clip_lookup import ClipLookup, NamedFile
 from dancecli.dataset.clips import clips_there, read_segments, refuse_lost_labels, workspace_labels
-from dancecli.dataset.group_names import find_spellings
+from dancecli.dataset.group_names import find_spellings, replaced_names
 from dancecli.dataset.groups import add_groups, merge_groups, read_group_file, read_groups
 from dancecli.dataset.ingest.folder_list import FolderList, find_list
 from dancecli.dataset.ingest.folder_scan import FoundFile, scan_folder
@@ -337,20 +337,24 @@ def _with_groups(
 def _with_one_spelling(
     workspace: Workspace, planned: Sequence[Planned]
 ) -> tuple[list[Planned], tuple[str, ...]]:
-    """Write each group in its commonest spelling, here and in the workspace, and tell which are joined."""
+    """Write each group in its commonest spelling, here and in the workspace.
+
+    Returns:
+        The rows; and which spellings are joined and which groups replaced, in sentences.
+    """
     of_clip = {
         Group(one.row.clip_id, group, kind)
         for one in planned
         if one.row.clip_id
         for kind, group in one.row.groups
     }
-    merged = merge_groups(read_groups(workspace), of_clip) if of_clip else []
-    spellings = find_spellings((row.kind, row.group) for row in merged)
+    before = read_groups(workspace) if of_clip else []
+    spellings = find_spellings((row.kind, row.group) for row in merge_groups(before, of_clip))
     rows = []
     for one in planned:
         groups = dict.fromkeys(spellings.of(kind, name) for kind, name in one.row.groups)
         rows.append(replace(one, row=replace(one.row, groups=tuple(groups))))
-    return rows, spellings.notes
+    return rows, (*spellings.notes, *replaced_names(before, of_clip))
 
 
 def _with_more_groups(row: ImportRow, groups: Iterable[tuple[str, str]]) -> ImportRow:

@@ -158,6 +158,32 @@ def test_spellings_of_one_name_are_one_group(
     assert {g.group for g in read_groups(workspace)} == {"Max", composed}
 
 
+def test_groups_that_are_replaced_are_said(workspace: Workspace, tmp_path: Path, clips: list[bytes]) -> None:
+    folder = tree(tmp_path / "in", ["a.mp4", "b.mp4"], clips)
+    (folder / "list.csv").write_text("file,label,dancer\na.mp4,waltz,Jan\nb.mp4,tango,Ann\n")
+    result = imported(workspace, folder)
+    clip = result.files[0].clip_id
+    assert result.notes == ()
+    later = tmp_path / "later.csv"
+
+    def said(rows: str, *, dry_run: bool = False) -> list[str]:
+        later.write_text(f"file,dancer\n{rows}")
+        made = split(workspace, SplitSettings(ratios="50/50", groups=(later,)), dry_run=dry_run)
+        return [note for note in made.notes if "replaced" in note]
+
+    assert said("b.mp4,ANN\nb.mp4,Cem\n") == []
+    keep = "; list a clip with all its names to keep them"
+    note = f"dancer of 1 clip replaced: Jan by Zoe (clip {clip}){keep}"
+    assert said("a.mp4,Zoe\n", dry_run=True) == said("a.mp4,Zoe\n") == [note]
+    assert said("a.mp4,Zoe\n") == []
+    for dry_run in (True, False):
+        (note,) = imported(workspace, folder, dry_run=dry_run).notes
+        assert note.startswith("dancer of 2 clips replaced: ")
+        assert f"Zoe by Jan (clip {clip})" in note
+        assert "ANN and Cem by Ann (clip" in note or "Ann and Cem by Ann (clip" in note
+    assert imported(workspace, folder).notes == ()
+
+
 def test_a_second_file_of_a_clip_gives_it_its_groups(
     workspace: Workspace, tmp_path: Path, clips: list[bytes]
 ) -> None:
@@ -281,6 +307,26 @@ def test_folders_that_are_made_one_label_are_said(
     assert note.startswith("'Salsa': read as the label 'salsa' in another spelling")
 
 
+def test_labels_that_are_spelled_otherwise_than_the_set_are_said(
+    workspace: Workspace, tmp_path: Path, clips: list[bytes]
+) -> None:
+    (tmp_path / "labels.txt").write_text("tango argentino\nWiener Walzer\n")
+    listed = tree(tmp_path / "listed", ["a.mp4", "b.mp4", "c.mp4", "d.mp4"], clips)
+    (listed / "files.csv").write_text(
+        "file,label\na.mp4,TANGO_ARGENTINO\nb.mp4,wiener walzer\nc.mp4,wiener walzer\nd.mp4,Wiener Walzer\n"
+    )
+    said = (
+        "labels spelled otherwise: wiener walzer -> Wiener Walzer (2), TANGO_ARGENTINO -> tango argentino (1)"
+    )
+    for dry_run in (True, False):
+        result = imported(workspace, listed, labels=tmp_path / "labels.txt", dry_run=dry_run)
+        assert said in result.notes
+    # Now by the workspace's set; a folder's `_` stands for a blank.
+    names = ["tango_argentino/e.mp4", "Wiener-walzer/f.mp4"]
+    result = imported(workspace, tree(tmp_path / "folders", names, clips[4:]), dry_run=True)
+    assert result.notes == ("labels spelled otherwise: Wiener-walzer -> Wiener Walzer (1)",)
+
+
 def test_names_that_differ_by_their_unicode_form_are_one_label(
     workspace: Workspace, tmp_path: Path, clips: list[bytes]
 ) -> None:
@@ -307,26 +353,6 @@ def test_a_name_of_files_in_two_folders_is_said_by_import_and_split(
     workspace: Workspace, tmp_path: Path, clips: list[bytes]
 ) -> None:
     folder = tree(tmp_path / "in", ["waltz/01.mp4", "tango/01.mp4", "tango/02.mp4"], clips)
-def test_labels_that_are_spelled_otherwise_than_the_set_are_said(
-    workspace: Workspace, tmp_path: Path, clips: list[bytes]
-) -> None:
-    (tmp_path / "labels.txt").write_text("tango argentino\nWiener Walzer\n")
-    listed = tree(tmp_path / "listed", ["a.mp4", "b.mp4", "c.mp4", "d.mp4"], clips)
-    (listed / "files.csv").write_text(
-        "file,label\na.mp4,TANGO_ARGENTINO\nb.mp4,wiener walzer\nc.mp4,wiener walzer\nd.mp4,Wiener Walzer\n"
-    )
-    said = (
-        "labels spelled otherwise: wiener walzer -> Wiener Walzer (2), TANGO_ARGENTINO -> tango argentino (1)"
-    )
-    for dry_run in (True, False):
-        result = imported(workspace, listed, labels=tmp_path / "labels.txt", dry_run=dry_run)
-        assert said in result.notes
-    # Now by the workspace's set; a folder's `_` stands for a blank.
-    names = ["tango_argentino/e.mp4", "Wiener-walzer/f.mp4"]
-    result = imported(workspace, tree(tmp_path / "folders", names, clips[4:]), dry_run=True)
-    assert result.notes == ("labels spelled otherwise: Wiener-walzer -> Wiener Walzer (1)",)
-
-
     groups = tmp_path / "groups.csv"
     groups.write_text("file,dancer\n01.mp4,ann\n")
     said = "2 clips in several folders share 1 name of the list"
@@ -337,5 +363,6 @@ def test_labels_that_are_spelled_otherwise_than_the_set_are_said(
     assert said in note
     # As the note says.
     groups.write_text(f"file,dancer\n{note.rpartition(' ')[2]},bob\nwaltz/01.mp4,ann\n")
-    assert imported(workspace, folder, groups=groups).notes == ()
+    (note,) = imported(workspace, folder, groups=groups).notes
+    assert note.startswith("dancer of 1 clip replaced: ann by bob (clip 01-")
     assert sorted(row.group for row in read_groups(workspace)) == ["ann", "bob"]
