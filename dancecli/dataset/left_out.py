@@ -1,6 +1,7 @@
 """The files that imports left out, in `left-out.csv` beside the ledger: path, reason, time.
 
 One row per file, as the last import of its folder found it; a file that came in since is in it no more.
+A copy of a clip that was there before an import has a row too: nothing else records its name.
 """
 
 from __future__ import annotations
@@ -58,6 +59,15 @@ def read_left_out(workspace: Workspace) -> list[LeftOut]:
     _, header = next(records, (1, []))
     rows = (dict(zip(header, cells, strict=False)) for _, cells in records)
     return [LeftOut(*(row.get(name, "") for name in _COLUMNS)) for row in rows]
+
+
+def read_copies(workspace: Workspace) -> list[LeftOut]:
+    """Read the rows of files that hold the same clip as another file, which is the clip.
+
+    Raises:
+        InputError: the file is not UTF-8, or not CSV.
+    """
+    return [row for row in read_left_out(workspace) if row.reason == "repeated" and row.clip_id]
 
 
 def files_of_clips(workspace: Workspace, clips: Iterable[NamedClip]) -> list[NamedFile]:

@@ -10,6 +10,7 @@ from dancecli.core.errors import InputError
 from dancecli.core.records import Outcome, Segment
 from dancecli.core.video_files import recording_id, recording_stem
 from dancecli.dataset.clips import clips_there, read_segments
+from dancecli.dataset.left_out import read_copies
 from dancecli.storage import ledger
 from dancecli.storage.removals import read_removals, video_of
 from dancecli.storage.workspace import Workspace
@@ -78,10 +79,12 @@ def _of_video(known: Iterable[str], video_id: str) -> list[str]:
 
 
 def _imported_from(workspace: Workspace, name: str) -> list[str]:
-    """Find the clips that were made of a file, by its path, the end of its path, or its stem."""
-    return [
-        clip.clip_id
-        for clip in ledger.done_clips(workspace.root)
-        if name in (clip.original_path, PurePosixPath(clip.original_path).stem)
-        or clip.original_path.endswith(f"/{name}")
+    """Find the clips that a file holds, by its path, the end of its path, or its stem."""
+    files = [(clip.original_path, clip.clip_id) for clip in ledger.done_clips(workspace.root)]
+    files += [(row.path, row.clip_id) for row in read_copies(workspace)]
+    found = [
+        clip_id
+        for path, clip_id in files
+        if name in (path, PurePosixPath(path).stem) or path.endswith(f"/{name}")
     ]
+    return list(dict.fromkeys(found))

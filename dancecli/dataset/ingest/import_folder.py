@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from pathlib import Path
 from dancecli.core.errors import InputError, UsageError
 from dancecli.core.labels import DEFAULT_LABELS, LabelSet
 from dancecli.core.progress import SILENT, Reporter
-from dancecli.core.records import Group
+from dancecli.core.records import Clip, Group
 from dancecli.core.text import first_of, pluralize, shown
 from dancecli.dataset.clip_lookup import ClipLookup, NamedFile
 from dancecli.dataset.clips import clips_there, read_segments, refuse_lost_labels, workspace_labels
@@ -48,6 +48,7 @@ from dancecli.dataset.left_out import LeftOut, replace_left_out
 from dancecli.sources.layouts import Layout
 from dancecli.sources.letsdance import FrameRun
 from dancecli.sources.list_format import fold_label
+from dancecli.storage import tables
 from dancecli.storage.removals import REMOVED, read_removals, video_of
 from dancecli.storage.workspace import Workspace
 
@@ -436,7 +437,7 @@ def _after(row: ImportRow, outcomes: ClipOutcomes) -> ImportRow:
 
 
 def _remember(workspace: Workspace, settings: ImportSettings, rows: Sequence[ImportRow]) -> None:
-    """Write the groups of what came in, and the files that did not."""
+    """Write the groups of what came in, and the files that did not, copies of what was there included."""
     clips = {row.clip_id for row in rows if row.is_clip}
     # Also those of a second file that holds the same clip.
     groups = {
@@ -451,7 +452,25 @@ def _remember(workspace: Workspace, settings: ImportSettings, rows: Sequence[Imp
         for row in rows
         if not row.is_clip
     ]
-    replace_left_out(workspace, folder, left_out)
+    replace_left_out(workspace, folder, [*left_out, *_copies(workspace, folder, rows, now)])
+
+
+def _copies(workspace: Workspace, folder: str, rows: Sequence[ImportRow], now: str) -> Iterator[LeftOut]:
+    """Give the files whose bytes are a clip that was made of another file; only these rows name them."""
+    there = [row for row in rows if row.status == THERE and row.layout == Layout.PLAIN]
+    original_of: dict[str, str] = {}
+    if there:
+        original_of = dict(tables.read_columns(workspace.clips, Clip, ("clip_id", "original_path")))
+    for row in there:
+        path, original = f"{folder}/{row.path}", original_of.get(row.clip_id, "")
+        if original and path != original and _place(path) != _place(original):
+            text = f"the same clip as {original}"
+            yield LeftOut(path, "repeated", text, row.clip_id, row.label, now)
+
+
+def _place(path: str) -> Path:
+    """Give a file's path with its folder as it is, however that was typed; a link has a name of its own."""
+    return Path(path).parent.resolve() / Path(path).name
 
 
 def _sorted(counts: Counter[str]) -> dict[str, int]:

@@ -9,7 +9,7 @@ from dancecli.core.errors import InputError
 from dancecli.core.text import shown
 from dancecli.core.video_files import is_video_name, recording_id, recording_stem
 from dancecli.dataset.clip_lookup import path_parts
-from dancecli.dataset.left_out import read_left_out
+from dancecli.dataset.left_out import read_copies
 from dancecli.storage import ledger
 from dancecli.storage.workspace import Workspace
 
@@ -53,8 +53,7 @@ def _imported(workspace: Workspace, name: str) -> dict[str, frozenset[str]]:
     """Give the imported files that a name or path may mean, each with its clips."""
     files = [(clip.original_path, clip.clip_id) for clip in ledger.done_clips(workspace.root)]
     there = {clip_id for _, clip_id in files}
-    # Of files of equal bytes one is the clip, and the others were left out.
-    files += [(row.path, row.clip_id) for row in read_left_out(workspace) if row.reason == "repeated"]
+    files += [(row.path, row.clip_id) for row in read_copies(workspace)]
     wanted = (path_parts(name), path_parts(shown(Path(name).absolute())))
     found: dict[str, set[str]] = {}
     for path, clip_id in files:

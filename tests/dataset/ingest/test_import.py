@@ -292,6 +292,34 @@ def test_what_is_left_out_is_found_by_its_path(dance, workspace: Workspace, tmp_
     assert "broken.mov" not in (workspace.root / "left-out.csv").read_text()
 
 
+def test_a_copy_in_a_later_import_is_known_by_its_name(dance, workspace: Workspace, tmp_path: Path) -> None:
+    band = video(tmp_path / "in" / "waltz" / "Band.avi")
+    video(tmp_path / "in" / "tango" / "b.avi", 2)
+    copy = tmp_path / "more" / "waltz" / "Kopie von Band.avi"
+    copy.parent.mkdir(parents=True)
+    shutil.copy(band, copy)
+    assert dance("import", str(tmp_path / "in")).code == 0
+    # The same files by another way to their folder are no copies.
+    assert dance("import", f"{tmp_path}/more/../in").code == 0
+    assert not (workspace.root / "left-out.csv").exists()
+    for _ in range(2):
+        ran = dance("import", str(tmp_path / "more"), "--json")
+        assert (ran.code, ran.json["there"], ran.json["left_out"]) == (0, {"waltz": 1}, {})
+        assert (workspace.root / "left-out.csv").read_text().count("\n") == 2
+    (clip_id,) = (row.clip_id for row in tables.read(workspace.clips, Clip) if row.label == "waltz")
+    shown = dance("history", copy.name)
+    assert shown.code == 0
+    assert f"{clip_id}: on disk" in shown.out
+    assert f"{copy}: left out of the import" in shown.out
+    assert f"repeated, the same clip as {band}" in shown.out
+    (tmp_path / "groups.csv").write_text(f"file,dancer\n{copy.name},ann\nb.avi,bob\n")
+    ran = dance("split", "--ratios", "50/50", "--groups", str(tmp_path / "groups.csv"), "--json")
+    assert ran.json["unknown_names"] == []
+    ran = dance("remove", copy.name, "--reason", "asked", "--dry-run", "--json")
+    assert ran.code == 0
+    assert clip_id in ran.out
+
+
 @pytest.mark.parametrize(
     ("flags", "says", "code"),
     [
