@@ -43,6 +43,21 @@ def shown(path: Path | str) -> str:
     return _NO_TEXT.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
+def without_dots(path: Path) -> Path:
+    """Give the path of the same file without `..`; behind a link to a folder, `..` leads elsewhere."""
+    if ".." not in path.parts:
+        return path
+    found = Path()
+    for part in path.absolute().parts:
+        if part != "..":
+            found /= part
+            continue
+        above = Path(os.path.realpath(found)).parent
+        # Links on the way stay, as the user has them.
+        found = found.parent if Path(os.path.realpath(found.parent)) == above else above
+    return found
+
+
 def percent(rate: float | None, digits: int = 1) -> str:
     """Write a rate as per cent."""
     return "\u2013" if rate is None else f"{100 * rate:.{digits}f}"

@@ -22,7 +22,7 @@ from dancecli.cli.dataset.clip_options import (
     rules_of,
 )
 from dancecli.cli.options import DryRunOption, JsonOption, WorkersOption, WorkspaceOption
-from dancecli.core.text import pluralize
+from dancecli.core.text import pluralize, without_dots
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,7 +117,7 @@ def command(
 
     rules = rules_of(max_damaged, min_length, exact=exact, short_side=short_side, codec=codec)
     settings = ImportSettings(
-        folder=folder,
+        folder=without_dots(folder),
         labels=labels,
         dataset=dataset,
         layout=_layout_of(layout),

@@ -12,7 +12,7 @@ import typer
 from dancecli.cli.console import info, open_workspace, print_json, print_result, reporting, table
 from dancecli.cli.dataset.clip_options import AudioOption, LinkOption, outcome_lines
 from dancecli.cli.options import DryRunOption, JsonOption, WorkersOption, WorkspaceOption
-from dancecli.core.text import pluralize
+from dancecli.core.text import pluralize, without_dots
 from dancecli.dataset.ingest.merge_rules import TwoLabels, Verdict
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def command(
     from dancecli.dataset.ingest.merge import LETS_DANCE_MAP, MergeSettings, merge
 
     settings = MergeSettings(
-        sources=tuple(sources),
+        sources=tuple(map(without_dots, sources)),
         label_map=label_map or LETS_DANCE_MAP,
         labels=labels,
         keep_unmapped=keep_unmapped,

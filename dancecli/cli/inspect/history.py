@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dancecli.cli.console import info, open_workspace, print_json, print_result, table
 from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
+from dancecli.core.text import shown, without_dots
 
 if TYPE_CHECKING:
     from dancecli.dataset.fetch.history import ClipHistory
@@ -42,6 +44,7 @@ def command(
     from dancecli.dataset.fetch.history import clip_history
     from dancecli.dataset.left_out import find_left_out
 
+    clip = shown(without_dots(Path(clip)))
     left_out = find_left_out(workspace, clip)
     try:
         histories = clip_history(workspace, clip)

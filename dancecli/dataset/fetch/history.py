@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from dancecli.core.errors import InputError
 from dancecli.core.records import Outcome, Segment
+from dancecli.core.text import without_dots
 from dancecli.core.video_files import recording_id, recording_stem
 from dancecli.dataset.clips import clips_there, read_segments
 from dancecli.dataset.left_out import read_copies
@@ -84,7 +85,7 @@ def _imported_from(workspace: Workspace, name: str) -> list[str]:
     files += [(row.path, row.clip_id) for row in read_copies(workspace)]
     found = [
         clip_id
-        for path, clip_id in files
-        if name in (path, PurePosixPath(path).stem) or path.endswith(f"/{name}")
+        for path, clip_id in ((without_dots(Path(path)), clip_id) for path, clip_id in files if path)
+        if name in (str(path), path.stem) or str(path).endswith(f"/{name}")
     ]
     return list(dict.fromkeys(found))

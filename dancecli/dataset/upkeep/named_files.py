@@ -6,7 +6,7 @@ from collections.abc import Mapping, Set
 from pathlib import Path, PurePosixPath
 
 from dancecli.core.errors import InputError
-from dancecli.core.text import shown
+from dancecli.core.text import shown, without_dots
 from dancecli.core.video_files import is_video_name, recording_id, recording_stem
 from dancecli.dataset.clip_lookup import path_parts
 from dancecli.dataset.left_out import read_copies
@@ -54,10 +54,10 @@ def _imported(workspace: Workspace, name: str) -> dict[str, frozenset[str]]:
     files = [(clip.original_path, clip.clip_id) for clip in ledger.done_clips(workspace.root)]
     there = {clip_id for _, clip_id in files}
     files += [(row.path, row.clip_id) for row in read_copies(workspace)]
-    wanted = (path_parts(name), path_parts(shown(Path(name).absolute())))
+    wanted = (path_parts(name), path_parts(shown(without_dots(Path(name).absolute()))))
     found: dict[str, set[str]] = {}
     for path, clip_id in files:
-        parts = path_parts(path)
+        parts = path_parts(str(without_dots(Path(path))))
         if path and clip_id in there and any(parts[-len(one) :] == one for one in wanted if one):
             found.setdefault(path, set()).add(clip_id)
     return {path: frozenset(ids) for path, ids in found.items()}

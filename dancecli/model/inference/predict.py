@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from dancecli.core import hashing
 from dancecli.core.errors import InputError, MediaError, UsageError, WorkspaceError
 from dancecli.core.progress import SILENT, Progress, Reporter
-from dancecli.core.text import shown, slug, unique_slugs
+from dancecli.core.text import shown, slug, unique_slugs, without_dots
 from dancecli.core.video_files import VIDEO_SUFFIXES
 from dancecli.model.dataloading.decoding.choice import AUTO, check_decoder, choose_decoder
 from dancecli.model.dataloading.decoding.torchcodec_reader import FFMPEG
@@ -156,7 +156,7 @@ def make_plan(workspace: Workspace, settings: PredictSettings) -> PredictPlan:
         raise UsageError(
             f"a window of {window_s:g} s cannot be used", f"give {_WINDOW_S[0]} to {_WINDOW_S[1]:g} s"
         )
-    inputs = tuple(shown(path.absolute()) for path in settings.videos)
+    inputs = tuple(shown(without_dots(path.absolute())) for path in settings.videos)
     name = slug(shown(first.stem if single else first.resolve().name))
     if len(settings.videos) > 1:
         name += f"-and-{len(settings.videos) - 1}-more"
@@ -417,7 +417,7 @@ def _scored(
 def _named(plan: PredictPlan, place: int) -> dict[str, Any]:
     """Say which file a row is of: its name may be that of another one, in another folder."""
     name, path = plan.files[place]
-    return {"file": name, "path": shown(path.absolute()), "num_bytes": file_state(path)[0]}
+    return {"file": name, "path": shown(without_dots(path.absolute())), "num_bytes": file_state(path)[0]}
 
 
 def _failed(plan: PredictPlan, name: str, path: Path, error: MediaError) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dancecli.core.records import Clip
-from dancecli.core.text import shown
+from dancecli.core.text import shown, without_dots
 from dancecli.storage import runs as rec
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
@@ -44,7 +44,7 @@ class TrainingClips:
         """Give the training clips that are of a video, and by which evidence; None if none is known."""
         keys = {
             Evidence.BYTES: sha256,
-            Evidence.PATH: shown(path.absolute()),
+            Evidence.PATH: shown(without_dots(path.absolute())),
             Evidence.NAME: path.name if path.is_dir() else path.stem,
         }
         for evidence, of in self.ids.items():
@@ -77,5 +77,5 @@ def read_training_clips(workspace: Workspace, record: Mapping[str, Any]) -> Trai
         elif row.clip_id in ids:
             found[Evidence.NAME][row.video_id].append(row.clip_id)
             if row.original_path:
-                found[Evidence.PATH][row.original_path].append(row.clip_id)
+                found[Evidence.PATH][str(without_dots(Path(row.original_path)))].append(row.clip_id)
     return TrainingClips(len(trained), {kind: dict(of) for kind, of in found.items()})

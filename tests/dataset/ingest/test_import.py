@@ -13,6 +13,7 @@ from dancecli.dataset.clips import read_imports
 from dancecli.dataset.ingest import importer
 from dancecli.dataset.ingest.import_folder import ImportSettings, import_folder
 from dancecli.dataset.ingest.importer import ImportOptions
+from dancecli.dataset.left_out import read_left_out
 from dancecli.storage import ledger, tables
 from dancecli.storage.workspace import Workspace
 from dancecli.video.ffmpeg import run_ffmpeg
@@ -121,6 +122,25 @@ def test_the_folder_of_an_import_is_remembered(dance, workspace: Workspace, tmp_
     assert dance("import", str(tmp_path / "in"), *flags).code == 0
     (words,) = read_imports(workspace)["plain"]
     assert words == [str(tmp_path / "in"), "--layout", "plain", "--label-pattern", "(zumba)", "--link"]
+
+
+def test_a_path_is_stored_without_dots_and_found_however_it_is_written(
+    dance, workspace: Workspace, tmp_path: Path
+) -> None:
+    own = tmp_path / "own"
+    film = video(own / "zumba" / "a.mp4")
+    (own / "zumba" / "notes.txt").write_text("text")
+    typed = os.path.relpath(own, workspace.root)
+    assert ".." in typed
+    assert dance("import", typed, "--link").code == 0
+    [clip] = ledger.done_clips(workspace.root)
+    assert clip.original_path == str(film)
+    assert [row.path for row in read_left_out(workspace)] == [str(own / "zumba" / "notes.txt")]
+    assert read_imports(workspace)["plain"] == [[str(own), "--link"]]
+    for name in (str(film), f"{typed}/zumba/a.mp4"):
+        assert f"made from {film}" in dance("history", name).out.replace("\n", "")
+        assert clip.clip_id in dance("remove", name, "--reason", "asked", "--dry-run", "--json").out
+    assert "not-a-video" in dance("history", f"{typed}/zumba/notes.txt").out
 
 
 @pytest.mark.parametrize("harm", ["cut short", "emptied"])

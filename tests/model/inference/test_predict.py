@@ -464,5 +464,12 @@ def test_a_video_that_clips_were_imported_from_is_known_by_its_path(tmp_path):
     found = read_training_clips(workspace, {"split": {"name": "s", "hash": "h"}})
     assert found.of_video(film, "other") == {"by": "path", "clips": [clips[0].clip_id]}
     assert found.of_video(tmp_path / "evening.mkv", "other") is None
+    # However the way to the file is written, here and in what an import stored.
+    assert found.of_video(tmp_path / "w" / ".." / film.name, "other") == found.of_video(film, "other")
+    fill(
+        workspace, [replace(c, original_path=f"{tmp_path}/w/../{film.name}") for c in clips], [clips[0].label]
+    )
+    again = read_training_clips(workspace, {"split": {"name": "s", "hash": "h"}})
+    assert again.of_video(film, "other") == found.of_video(film, "other")
     changed = read_training_clips(workspace, {"split": {"name": "s", "hash": "another"}})
     assert (changed.count, changed.of_video(film, "other")) == (None, None)
