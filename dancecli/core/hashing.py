@@ -7,6 +7,8 @@ demo, bootstrap intervals, folds and seeds of trials all draw by this one constr
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,12 +18,38 @@ Item = TypeVar("Item")
 
 # Of the cross-validation inside a training subset, by which a head on stored features chooses its settings.
 INNER_FOLDS = 5
+_WHOLE_BYTES, _PIECE_BYTES, _NUM_PIECES = 8 << 20, 1 << 16, 64
+_CONTENT_DIGEST = re.compile(r".+-([0-9a-f]{12})")
 
 
 def sha256_file(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal; the file is read in blocks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def content_digest(path: Path) -> str:
+    """Hash a file's size and bytes; of a large one, 64 pieces that are spread over it.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        digest = hashlib.blake2b(str(size).encode(), digest_size=6)
+        if size <= _WHOLE_BYTES:
+            digest.update(file.read())
+        else:
+            for piece in range(_NUM_PIECES):
+                file.seek(piece * (size - _PIECE_BYTES) // (_NUM_PIECES - 1))
+                digest.update(file.read(_PIECE_BYTES))
+    return digest.hexdigest()
+
+
+def digest_in(video_id: str) -> str | None:
+    """Return the `content_digest` that the id of an own video ends in; None of another video's."""
+    match = _CONTENT_DIGEST.fullmatch(video_id)
+    return match[1] if match else None
 
 
 def sha256_text(text: str) -> str:

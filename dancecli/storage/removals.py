@@ -18,7 +18,7 @@ from pathlib import Path
 
 from dancecli.core.csv_files import csv_records, read_text
 from dancecli.core.errors import InputError, WorkspaceError
-from dancecli.core.hashing import sha256_text
+from dancecli.core.hashing import digest_in, sha256_text
 from dancecli.core.records import Outcome, OutcomeClass
 from dancecli.core.text import pluralize
 from dancecli.storage.files import atomic_file
@@ -26,8 +26,6 @@ from dancecli.storage.workspace import Workspace
 
 _REFERENCE = re.compile(r"removed-[0-9a-f]{12}_\d+_\d+")
 _TIMES = re.compile(r".*_(\d{1,15})_(\d{1,15})")
-# What an own video's id ends in: the beginning of its file's checksum.
-_DIGEST = re.compile(r".+-([0-9a-f]{12})")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -82,7 +80,8 @@ class Removals:
         """Return the tombstone that blocks a stretch of a video: it was removed, or overlaps what was."""
         if row := self._of_stretch(video_id, start_ms, end_ms):
             return row
-        return self._by_digest.get(digest_of(video_id))
+        digest = digest_in(video_id)
+        return self._by_digest.get(digest) if digest else None
 
     def among(self, clip_ids: Iterable[str]) -> list[str]:
         """Return those of some clips that were removed, or overlap what was; sorted."""
@@ -112,7 +111,7 @@ class Removals:
 
     @cached_property
     def _by_digest(self) -> dict[str, Removal]:
-        return {digest: row for row in self.rows.values() if (digest := digest_of(row.video_id))}
+        return {digest: row for row in self.rows.values() if (digest := digest_in(row.video_id))}
 
     @cached_property
     def _by_checksum(self) -> dict[str, Removal]:
@@ -231,12 +230,6 @@ def removal_note(remaining: int, removed: int, missing: int = 0) -> str:
 def video_of(clip_id: str) -> str:
     """Return the source video that a clip id (`<video id>_<start ms>_<end ms>`) names."""
     return clip_id.rsplit("_", 2)[0]
-
-
-def digest_of(video_id: str) -> str:
-    """Return how the checksum of an own video's file begins, from its id; empty for any other video."""
-    match = _DIGEST.fullmatch(video_id)
-    return match[1] if match else ""
 
 
 def times_of(clip_id: str) -> tuple[int, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from dancecli.core.errors import MediaError
+from dancecli.core.hashing import content_digest
 from dancecli.core.progress import Reporter
 from dancecli.core.text import shown
 from dancecli.core.video_files import is_video_name, readable_part
@@ -24,7 +24,6 @@ from dancecli.video.source import probe
 
 # Headers are read while the disk looks for the next one.
 _READERS = 4
-_WHOLE_BYTES, _PIECE_BYTES, _NUM_PIECES = 8 << 20, 1 << 16, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,24 +91,6 @@ def scan_folder(
             reporter.progress(number, len(candidates), "headers read")
             found.append(file)
     return _compared(found)
-
-
-def content_digest(path: Path) -> str:
-    """Hash a file's size and bytes; of a large one, 64 pieces that are spread over it.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        digest = hashlib.blake2b(str(size).encode(), digest_size=6)
-        if size <= _WHOLE_BYTES:
-            digest.update(file.read())
-        else:
-            for piece in range(_NUM_PIECES):
-                file.seek(piece * (size - _PIECE_BYTES) // (_NUM_PIECES - 1))
-                digest.update(file.read(_PIECE_BYTES))
-    return digest.hexdigest()
 
 
 def _candidates(root: Path, own: OwnFiles | None) -> Iterator[FoundFile]:

@@ -11,7 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
-from dancecli.core.hashing import sha256_file
+from dancecli.core.hashing import digest_in, sha256_file
 from dancecli.core.labels import LabelSet
 from dancecli.core.records import Segment, clip_id_of
 from dancecli.core.text import first_of
@@ -364,7 +364,7 @@ class _Planner:
         self._by_digest: dict[str, Stretch] = {
             digest: Stretch(segment.video_id, segment.start_ms, segment.end_ms)
             for segment in sorted(known.values(), key=lambda segment: segment.end_ms)
-            if segment.start_ms == 0 and (digest := _digest_in(segment.video_id)) is not None
+            if segment.start_ms == 0 and (digest := digest_in(segment.video_id)) is not None
         }
 
     def plan(self, labelled: LabelledFile) -> Planned:
@@ -462,12 +462,6 @@ class Stretch(NamedTuple):
 
 
 _DATASETS = {Layout.LETSDANCE.value: LETS_DANCE}
-_DIGEST = re.compile(r".+-([0-9a-f]{12})")
-
-
-def _digest_in(video_id: str) -> str | None:
-    match = _DIGEST.fullmatch(video_id)
-    return match[1] if match else None
 
 
 def _contradiction(segment: Segment, before: Segment) -> str:

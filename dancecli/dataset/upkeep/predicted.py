@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from dancecli.core.hashing import content_digest, digest_in
 from dancecli.core.text import shown
 from dancecli.core.video_files import recording_id, recording_stem, result_stems, timeline_name
 from dancecli.dataset.clip_lookup import path_parts
-from dancecli.dataset.left_out import read_left_out
+from dancecli.dataset.left_out import read_copies
 from dancecli.sources.local import EXACT_YOUTUBE_ID, parse_clip_name
 from dancecli.storage import ledger
-from dancecli.storage.removals import digest_of, video_of
+from dancecli.storage.removals import video_of
 from dancecli.storage.workspace import PREDICTION, Workspace
 
 _Row = Mapping[str, Any]
@@ -99,8 +101,8 @@ class _Removed:
     ) -> None:
         self._clip_ids, self._whole, self._checksums, self._paths = clip_ids, whole, checksums, paths
         self._videos = {video_of(clip_id) for clip_id in clip_ids}
-        self._digests = tuple(filter(None, map(digest_of, self._videos)))
-        self._gone_digests = tuple(filter(None, map(digest_of, {*whole, *gone})))
+        self._digests = set(map(digest_in, self._videos)) - {None}
+        self._gone_digests = set(map(digest_in, {*whole, *gone})) - {None}
         self._gone_paths = {path for path, alone in paths.items() if alone}
         self._given = [path_parts(name) for name in given if "/" in name]
 
@@ -112,15 +114,18 @@ class _Removed:
             name.partition(".")[0] in self._clip_ids
             or row.get("path") in self._gone_paths
             or sha256 in self._checksums
-            or sha256.startswith(self._gone_digests)
+            or (bool(self._gone_digests) and _digest_of_file(row) in self._gone_digests)
             or (clip is not None and clip[0] in self._whole)
             or (not sha256 and name in {PurePosixPath(path).name for path in self._gone_paths})
         )
 
     def shows(self, row: _Row) -> bool:
         """Return whether a video is one that a clip was cut from, as far as its name, path or bytes tell."""
-        cut = row.get("path") in self._paths or row.get("sha256", "").startswith(self._digests)
-        return cut or bool(self.named(row))
+        return (
+            row.get("path") in self._paths
+            or (bool(self._digests) and _digest_of_file(row) in self._digests)
+            or bool(self.named(row))
+        )
 
     def named(self, row: _Row) -> str:
         """Return the source video that a recording's name gives, if one is removed, or clips of it."""
@@ -147,6 +152,15 @@ class _Removed:
                 or any(path_parts(path)[-len(one) :] == one for path in paths for one in given)
             }
         return frozenset(found)
+
+
+def _digest_of_file(row: _Row) -> str | None:
+    """Return the digest by which an import knows a video; None if its file is gone, or another one now."""
+    path = Path(row.get("path", ""))
+    with suppress(OSError):
+        if path.is_file() and path.stat().st_size == row.get("num_bytes"):
+            return content_digest(path)
+    return None
 
 
 def read_result(content: bytes) -> dict[str, Any]:
@@ -252,7 +266,7 @@ def _edited(workspace: Workspace) -> Iterator[tuple[Path, _Row]]:
 def _paths_of(workspace: Workspace, clip_ids: Collection[str]) -> dict[str, bool]:
     """Return the files that clips, or their repetitions, were imported from: whether no other clip was."""
     clips = ((clip.original_path, clip.clip_id) for clip in ledger.done_clips(workspace.root))
-    repeated = ((row.path, row.clip_id) for row in read_left_out(workspace) if row.reason == "repeated")
+    repeated = ((row.path, row.clip_id) for row in read_copies(workspace))
     files = [(path, clip_id) for path, clip_id in chain(clips, repeated) if path]
     others = {path for path, clip_id in files if clip_id not in clip_ids}
     return {path: path not in others for path, clip_id in files if clip_id in clip_ids}

@@ -9,18 +9,21 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from dancecli.core.hashing import content_digest, digest_in
 from dancecli.core.records import Clip
 from dancecli.core.text import shown, without_dots
 from dancecli.storage import runs as rec
 from dancecli.storage import tables
+from dancecli.storage.removals import video_of
 from dancecli.storage.workspace import Workspace
 
 
 class Evidence(StrEnum):
     """What tells that training clips are of a video, the surest first.
 
-    `BYTES`: the video has the checksum of a training clip, or of an augmented one. `PATH`: they were
-    imported from the file of this path. `NAME`: the video has the name of their source video, or of a clip.
+    `BYTES`: the video has the checksum of a training clip, or of an augmented one, or the bytes of the file
+    that they were imported from. `PATH`: they were imported from the file of this path. `NAME`: the video has
+    the name of their source video, or of a clip.
     """
 
     BYTES = "bytes"
@@ -34,7 +37,7 @@ class TrainingClips:
 
     Attributes:
         count: number of clips, without augmented ones; None where they are not known.
-        ids: their ids, by kind of evidence and then by checksum, path or name.
+        ids: their ids, by kind of evidence and then by checksum or `content_digest`, path or name.
     """
 
     count: int | None = None
@@ -43,14 +46,22 @@ class TrainingClips:
     def of_video(self, path: Path, sha256: str) -> dict[str, Any] | None:
         """Give the training clips that are of a video, and by which evidence; None if none is known."""
         keys = {
-            Evidence.BYTES: sha256,
-            Evidence.PATH: shown(without_dots(path.absolute())),
-            Evidence.NAME: path.name if path.is_dir() else path.stem,
+            Evidence.BYTES: (sha256, _digest(path)),
+            Evidence.PATH: (shown(without_dots(path.absolute())),),
+            Evidence.NAME: (path.name if path.is_dir() else path.stem,),
         }
         for evidence, of in self.ids.items():
-            if found := of.get(keys[evidence]):
+            if found := next((of[key] for key in keys[evidence] if key in of), None):
                 return {"by": evidence.value, "clips": list(found)}
         return None
+
+
+def _digest(path: Path) -> str:
+    """Give what the ids of clips would end in that were imported from a file; empty of pictures."""
+    try:
+        return content_digest(path)
+    except OSError:
+        return ""
 
 
 def read_training_clips(workspace: Workspace, record: Mapping[str, Any]) -> TrainingClips:
@@ -70,6 +81,8 @@ def read_training_clips(workspace: Workspace, record: Mapping[str, Any]) -> Trai
     found: dict[Evidence, dict[str, list[str]]] = {kind: defaultdict(list) for kind in Evidence}
     for clip in trained:
         found[Evidence.BYTES][clip.sha256].append(clip.clip_id)
+        if digest := digest_in(video_of(clip.clip_id)):
+            found[Evidence.BYTES][digest].append(clip.clip_id)
         found[Evidence.NAME][clip.clip_id].append(clip.clip_id)
     for row in tables.read(workspace.clips, Clip) if workspace.clips.exists() else ():
         if row.parent_id in ids:

@@ -14,6 +14,7 @@ from dancecli.core.errors import EngineError, InputError, MediaError, ModelError
 from dancecli.core.progress import Reporter
 from dancecli.core.records import Clip, Prediction, SplitClip, Subset
 from dancecli.core.text import unique_slugs
+from dancecli.dataset.ingest.import_folder import ImportSettings, import_folder
 from dancecli.engine.pool import Finished
 from dancecli.model.inference.inputs import find_videos, frames_of
 from dancecli.model.inference.parallel import VideoScores
@@ -452,6 +453,21 @@ def test_videos_that_the_run_was_trained_on_are_named_with_the_evidence(
     assert "renamed.mp4 (1 training clip, the same file); what it predicts there does not show" in words
     done = dance("predict", str(new), "--run", "run", "--workspace", str(workspace.root))
     assert "was trained on" not in done.err
+
+
+def test_a_copy_of_a_video_that_clips_were_imported_from_is_known_by_its_bytes(tmp_path, write_film):
+    workspace, film = Workspace(tmp_path / "w"), tmp_path / "own" / "turning" / "evening film.mkv"
+    film.parent.mkdir(parents=True)
+    write_film(film, 1, 5, frames=12)
+    import_folder(workspace, ImportSettings(tmp_path / "own"))
+    [clip] = tables.read(workspace.clips, Clip)
+    row = SplitClip(clip.clip_id, "train", clip.video_id, clip.label, clip.sha256)
+    tables.write(workspace.split("s"), SplitClip, [row], {"split.hash": "h"})
+    found = read_training_clips(workspace, {"split": {"name": "s", "hash": "h"}})
+    copy = shutil.copy(film, tmp_path / "copy.mkv")
+    assert found.of_video(copy, "other") == {"by": "bytes", "clips": [clip.clip_id]}
+    copy.write_bytes(film.read_bytes() + b"more")
+    assert found.of_video(copy, "other") is None
 
 
 def test_a_video_that_clips_were_imported_from_is_known_by_its_path(tmp_path):
