@@ -373,6 +373,8 @@ def _show_folds(workspace: Workspace, record: dict[str, Any]) -> None:
     print_result("correct in each fold: " + ", ".join(f"{row['top1']}/{row['n']}" for row in rows))
     if record["checkpoint"]["name"]:
         print_result(f"checkpoint: {record['checkpoint']['name']}.pth, trained on all clips")
+    else:
+        print_result("checkpoint: none for dance predict, as there is no model of all clips")
     print_result(f"next: dance report --run {record['name']}")
 
 

@@ -135,6 +135,12 @@ def run_checkpoint(workspace: Workspace, run: str | None) -> tuple[str, dict[str
                 )
             if is_lost(workspace, name, record):
                 raise _lost_error(name, record)
+            if record.get("cross_validation"):
+                raise WorkspaceError(
+                    f"run {name!r} is a cross-validation by epochs, which keeps no model of all clips",
+                    "train one: dance split --ratios 90/10 --name all, then dance finetune --split all; or "
+                    "cross-validate a solved head (dance finetune --folds --head linear), which keeps one",
+                )
             raise WorkspaceError(
                 f"run {name!r} has no weights of its own (it is of kind {record['model']['pretrain']!r})",
                 "name a run of dance finetune",

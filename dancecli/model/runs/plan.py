@@ -376,6 +376,8 @@ def _fold_notes(data: SplitData, recipe: Recipe) -> Iterator[str]:
         yield uneven_folds_note(few, folds)
     if recipe.head in PROBES:
         yield "the checkpoint is a further model, trained on all clips, whose accuracy the folds estimate"
+    else:
+        yield "a cross-validation by epochs keeps no model of all clips, so no checkpoint for dance predict"
 
 
 def _with_head(recipe: Recipe, cached: bool, model: dict[str, Any]) -> tuple[Recipe, list[str]]:

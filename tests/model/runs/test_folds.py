@@ -14,6 +14,7 @@ from dancecli.core.records import Clip, Control, Prediction, SplitClip, Subset
 from dancecli.core.video_files import clip_path
 from dancecli.model.dataloading.split_data import count_repeats, load_split
 from dancecli.model.evaluation.controls import ControlSettings, evaluate_controls
+from dancecli.model.networks.checkpoint import run_checkpoint
 from dancecli.model.runs.finetune import FinetuneSettings, finetune
 from dancecli.model.runs.folds import folds_of
 from dancecli.model.runs.plan import Execution
@@ -126,7 +127,7 @@ def test_a_fold_is_scored_as_by_a_run_on_that_division(corpus, settings):
         assert row.scores == pytest.approx(scores[row.clip_id], abs=1e-5)
 
 
-def test_training_by_epochs_keeps_complete_folds_when_interrupted(corpus, settings):
+def test_training_by_epochs_keeps_complete_folds_when_interrupted(corpus, settings, dance):
     workspace = corpus()
     write_folds(workspace)
     by_epochs = replace(settings, changes=("head=trained",), name="epochs")
@@ -143,6 +144,10 @@ def test_training_by_epochs_keeps_complete_folds_when_interrupted(corpus, settin
     assert record["results"]["test"]["n"] == 12
     assert record["checkpoint"]["name"] is None
     assert len(record["cross_validation"]["of_fold"]) == FOLDS
+    with pytest.raises(WorkspaceError, match="cross-validation by epochs, which keeps no model of all clips"):
+        run_checkpoint(workspace, "epochs")
+    done = dance("finetune", "--resume", "--name", "epochs", "--workspace", str(workspace.root))
+    assert "checkpoint: none for dance predict" in done.out
 
 
 def test_repeats_are_a_group_of_runs_that_report_and_compare_take(corpus, settings):
