@@ -189,6 +189,20 @@ def test_an_imported_file_is_known_by_its_bytes_and_its_path(
     assert recording.path == elsewhere
 
 
+def test_a_copy_of_an_imported_file_is_known_by_its_bytes(
+    workspace: Workspace, tmp_path: Path, clip_files: list[Path]
+) -> None:
+    tape = tmp_path / "tapes" / "waltz" / "Tanz 1.mp4"
+    tape.parent.mkdir(parents=True)
+    shutil.copyfile(clip_files[0], tape)
+    import_folder(workspace, ImportSettings(tmp_path / "tapes"))
+    copy = Path(shutil.copy(tape, tmp_path / "copy.mp4"))
+    predict(workspace, [copy])
+    assert titles(workspace) == ["copy.mp4"]
+    remove(workspace, ["Tanz 1.mp4"], REASON)
+    assert titles(workspace) == []
+
+
 @pytest.mark.parametrize(
     "text", ["{", "[]", '{"videos": [1]}', '{"videos": [{"file": 1}]}', '{"videos": [], "timelines": []}']
 )
