@@ -77,7 +77,11 @@ def _show(result: RemovalResult, *, dry_run: bool) -> None:
     new = len(result.clip_ids) - before
     verb = "would be removed" if dry_run else "removed"
     counts = [f"{pluralize(new, 'clip')} {verb}"] if new else []
-    counts += [f"{pluralize(before, 'clip')} removed already"] if before else []
+    if before and result.files and not new:
+        # As after a list of removals was copied in, or a removal was stopped.
+        counts = [f"what was left of {pluralize(before, 'clip')} {verb if dry_run else 'was removed'}"]
+    elif before:
+        counts += [f"{pluralize(before, 'clip')} removed already"]
     print_result(
         f"{', '.join(counts)}: {pluralize(len(result.files), 'file')}, {file_size(result.num_bytes)}"
     )

@@ -128,6 +128,7 @@ def still_named(workspace: Workspace, traces: Traces) -> list[Path]:
                 path in shows
                 or names.in_text(_as_utf8(left))
                 or (path in lists and _requests_unclear(left, traces))
+                or (path.suffix == ".csv" and _requests_name(left, traces))
             ):
                 found.append(path)
                 break
@@ -371,6 +372,15 @@ def _requests_left(content: bytes, traces: Traces) -> bytes:
         return content
     kept = (text for text, cells in rows[1:] if _requested(cells) not in traces.clip_ids)
     return _joined((rows[0][0], *kept))
+
+
+def _requests_name(content: bytes, traces: Traces) -> bool:
+    """Return whether a list for `dance fetch` requests one of the clips."""
+    try:
+        rows = list(_rows_of(_lines_of(_as_utf8(content))))
+    except csv.Error:
+        return False
+    return _is_request_list(rows) and any(_requested(cells) in traces.clip_ids for _, cells in rows[1:])
 
 
 def _requests_unclear(content: bytes, traces: Traces) -> bool:

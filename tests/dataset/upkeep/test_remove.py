@@ -589,6 +589,17 @@ def test_what_is_the_users_own_stays_and_is_named(fetched: Workspace) -> None:
     assert notes.read_text() == before
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_list_names_a_clip_by_its_times_too(fetched: Workspace, encoding: str) -> None:
+    """Where another clip of the video stays, the video's id alone tells nothing."""
+    listed = fetched.root / "lists" / "wanted.csv"
+    listed.parent.mkdir()
+    head = "label,youtube_id,time_start,time_end\n"
+    for row, found in (("waltz,b,0,1\n", ("lists/wanted.csv",)), ("waltz,b,7,8\n", ())):
+        listed.write_text(head + row, encoding=encoding)
+        assert remove(fetched, ["b_0_1000"], REASON, dry_run=True).still_named_in == found
+
+
 def test_a_timeline_that_names_a_list_like_the_video_is_not_of_it(fetched: Workspace) -> None:
     timeline = fetched.root / "timelines" / "Gala-1234.jsonl"
     timeline.parent.mkdir()
