@@ -10,6 +10,7 @@ from dancecli.core.errors import WorkspaceError
 from dancecli.core.records import Clip
 from dancecli.dataset.clips import workspace_labels
 from dancecli.dataset.label_lists import LabelList, match_changes, read_changes
+from dancecli.dataset.left_out import files_of_clips
 from dancecli.storage import tables
 from dancecli.storage.corrections import Correction, append_corrections, latest, read_corrections
 from dancecli.storage.workspace import Workspace
@@ -35,7 +36,9 @@ def import_corrections(workspace: Workspace, files: Sequence[Path], *, dry_run: 
     if labels is None or not workspace.clips.exists():
         raise WorkspaceError(f"{workspace.root}: there are no clips yet", "run dance fetch or dance import")
     clips = [clip for clip in tables.read(workspace.clips, Clip) if not clip.parent_id]
-    found = match_changes(listed, clips, labels, read_corrections(workspace))
+    found = match_changes(
+        listed, clips, labels, read_corrections(workspace), files_of_clips(workspace, clips)
+    )
     found = replace(found, rows=tuple(replace(row, who=row.who or BY_COMMAND) for row in found.rows))
     if found.rows and not dry_run:
         append_corrections(workspace, found.rows)

@@ -15,7 +15,7 @@ from dancecli.core.csv_files import parse_csv, read_text
 from dancecli.core.errors import InputError
 from dancecli.core.labels import LabelSet
 from dancecli.core.records import Clip
-from dancecli.dataset.clip_lookup import KEY_COLUMNS, ClipLookup
+from dancecli.dataset.clip_lookup import KEY_COLUMNS, ClipLookup, NamedFile
 from dancecli.sources.list_format import fold_label, spellings_of
 from dancecli.storage.corrections import Correction, Field, current
 
@@ -89,7 +89,11 @@ def read_changes(path: Path) -> list[Row]:
 
 
 def match_changes(
-    listed_rows: Iterable[Row], clips: Sequence[Clip], labels: LabelSet, before: Sequence[Correction]
+    listed_rows: Iterable[Row],
+    clips: Sequence[Clip],
+    labels: LabelSet,
+    before: Sequence[Correction],
+    copies: Sequence[NamedFile],
 ) -> LabelList:
     """Find the clips of a list, and the corrections that bring them to what it says.
 
@@ -98,7 +102,9 @@ def match_changes(
         clips: the workspace's original clips.
         labels: the labels that a clip may have.
         before: the corrections so far.
+        copies: files that hold the same as a clip; their names count where no clip has them.
     """
+    known_copies = ClipLookup(copies)
     lookup, listed = ClipLookup(clips), {clip.clip_id: clip.label for clip in clips}
     spellings = spellings_of(labels)
     now: dict[str, dict[str, str]] = {clip_id: dict(fields) for clip_id, fields in current(before).items()}
@@ -110,7 +116,9 @@ def match_changes(
             continue
         where, name = changes[0].where, changes[0].name
         checked = [_checked(change, labels, spellings) for change in changes]
-        ids = lookup.find_anywhere(name) or lookup.find_anywhere(_UPLOADED.sub("", name))
+        names = (name, _UPLOADED.sub("", name))
+        found = (index.find_anywhere(one) for index in (lookup, known_copies) for one in names)
+        ids = next(filter(None, found), ())
         reasons = [*(reason for _, reason in checked if reason), *([] if ids else [_UNKNOWN])]
         if reasons:
             refused.append((where, name, "; ".join(dict.fromkeys(reasons))))

@@ -11,6 +11,7 @@ from helpers.fake_run import make_run
 from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.records import Clip, Segment
 from dancecli.dataset.corrections import import_corrections, take_corrections_back
+from dancecli.dataset.left_out import LeftOut, replace_left_out
 from dancecli.storage import tables
 from dancecli.storage.corrections import Correction, append_corrections, current, read_corrections
 from dancecli.storage.workspace import Workspace
@@ -60,6 +61,20 @@ def test_a_list_that_names_nobody_is_signed_by_the_command(made: Workspace, tmp_
     signed = [(row.clip_id, row.who) for row in read_corrections(made)]
     mine = "dance corrections"
     assert signed == [(one, "ana"), (two, mine), (one, mine), (two, mine)]
+
+
+def test_a_copy_of_a_clip_is_named_as_well_as_the_clip(made: Workspace, tmp_path: Path) -> None:
+    one, two, _ = wave(made)
+    copies = (
+        LeftOut(f"/disk/{name}", "repeated", "the same clip", one, "wave", "2026")
+        for name in ("b.mp4", f"{two}.mp4")
+    )
+    replace_left_out(made, "/disk", copies)
+    path = tmp_path / "list.csv"
+    # Another clip has the name of the second copy, and is meant.
+    path.write_text(f"file,label,note\nb.mp4,spin,\n{two}.mp4,,looked at\n")
+    found = import_corrections(made, [path])
+    assert {(row.clip_id, row.new) for row in found.rows} == {(one, "spin"), (two, "looked at")}
 
 
 def test_the_listed_label_takes_an_earlier_correction_back(made: Workspace, tmp_path: Path) -> None:
