@@ -152,7 +152,7 @@ def learning_curve(
         "split": split_record(plan.data),
         "views": views["test"],
         "draws": draws,
-        "copies": plan.data.num_copies,
+        **({"copies": plan.data.num_copies} if plan.data.num_copies else {}),
     }
     return Curve(tuple(points), tuple(group_of[clip] for clip in tested), len(plan.data.labels), facts)
 
