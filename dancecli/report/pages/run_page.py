@@ -278,13 +278,10 @@ def _optim(run: Mapping[str, Any]) -> dict[str, Any]:
 
 def _trained_and_gone(split: Mapping[str, Any]) -> int:
     """Count the clips that were trained on and were removed on request since."""
-    of = {**_table(split, "removed_since")}
-    subsets = (
-        Subset
-        if split.get("folds")
-        else (Subset.TRAIN, *((Subset.VAL,) if split.get("val_in_train") else ()))
-    )
-    return sum(of.get(subset.value, 0) for subset in subsets)
+    trained = {Subset.TRAIN, Subset.VAL} if split.get("val_in_train") else {Subset.TRAIN}
+    gone = _table(split, "removed_since").items()
+    # All clips of a cross-validation are trained on.
+    return sum(count for subset, count in gone if split.get("folds") or subset in trained)
 
 
 def _since(gone: int) -> str:
